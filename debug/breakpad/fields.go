@@ -1,0 +1,156 @@
+package breakpad
+
+import (
+	"bytes"
+	"math"
+)
+
+// fields splits a line at runs of spaces.
+type fields struct{ rest []byte }
+
+func (f *fields) next() []byte {
+	for len(f.rest) > 0 && f.rest[0] == ' ' {
+		f.rest = f.rest[1:]
+	}
+	n := bytes.IndexByte(f.rest, ' ')
+	if n < 0 {
+		n = len(f.rest)
+	}
+	field := f.rest[:n]
+	f.rest = f.rest[n:]
+	return field
+}
+
+// text returns the rest of the line without the spaces around it.
+func (f *fields) text() []byte { return bytes.Trim(f.rest, " ") }
+
+func (f *fields) hex64() (uint64, bool) { return parseHex(f.next(), 16) }
+
+func (f *fields) hex32() (uint32, bool) {
+	v, ok := parseHex(f.next(), 8)
+	return uint32(v), ok
+}
+
+func (f *fields) dec32() (uint32, bool) {
+	v, ok := parseDec(f.next())
+	return v, ok
+}
+
+// signedDec32 reads a decimal number that may be negative.
+func (f *fields) signedDec32() (int64, bool) {
+	field := f.next()
+	negative := len(field) > 0 && field[0] == '-'
+	if negative {
+		field = field[1:]
+	}
+	v, ok := parseDec(field)
+	if negative {
+		return -int64(v), ok
+	}
+	return int64(v), ok
+}
+
+func countFields(b []byte) (n int) {
+	for f := (fields{b}); len(f.next()) > 0; {
+		n++
+	}
+	return n
+}
+
+// nibble maps a hex digit to its value, any other byte to 0xff.
+var nibble = func() (t [256]byte) {
+	for i := range t {
+		t[i] = 0xff
+	}
+	for i := range 10 {
+		t['0'+i] = byte(i)
+	}
+	for i := range 6 {
+		t['a'+i], t['A'+i] = byte(10+i), byte(10+i)
+	}
+	return t
+}()
+
+func isHex(b []byte) bool {
+	for _, c := range b {
+		if nibble[c] == 0xff {
+			return false
+		}
+	}
+	return true
+}
+
+func parseHex(b []byte, maxDigits int) (v uint64, ok bool) {
+	if len(b) == 0 || len(b) > maxDigits {
+		return 0, false
+	}
+	for _, c := range b {
+		d := nibble[c]
+		if d == 0xff {
+			return 0, false
+		}
+		v = v<<4 | uint64(d)
+	}
+	return v, true
+}
+
+func parseDec(b []byte) (v uint32, ok bool) {
+	if len(b) == 0 || len(b) > 10 {
+		return 0, false
+	}
+	var n uint64
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + uint64(c-'0')
+	}
+	return uint32(n), n <= math.MaxUint32
+}
+
+// fastLine parses "addr size line file\n" as writers emit it and returns its length, or 0 if the line
+// has any other shape. Nine tenths of a large file are such lines. b must contain a newline.
+func fastLine(b []byte) (l lineRecord, n int) {
+	i, start := 0, 0
+	for d := nibble[b[i]]; d != 0xff; d = nibble[b[i]] {
+		l.addr = l.addr<<4 | uint64(d)
+		i++
+	}
+	if i == 0 || i > 16 || b[i] != ' ' {
+		return l, 0
+	}
+	i++
+	start = i
+	for d := nibble[b[i]]; d != 0xff; d = nibble[b[i]] {
+		l.size = l.size<<4 | uint32(d)
+		i++
+	}
+	if i == start || i > start+8 || b[i] != ' ' {
+		return l, 0
+	}
+	i++
+	start = i
+	for c := b[i] - '0'; c < 10; c = b[i] - '0' {
+		l.line = l.line*10 + uint32(c)
+		i++
+	}
+	if i == start || i > start+9 || b[i] != ' ' {
+		return l, 0
+	}
+	i++
+	start = i
+	for c := b[i] - '0'; c < 10; c = b[i] - '0' {
+		l.file = l.file*10 + uint32(c)
+		i++
+	}
+	if i == start || i > start+9 {
+		return l, 0
+	}
+	if b[i] == '\r' {
+		i++
+	}
+	if b[i] != '\n' {
+		return l, 0
+	}
+	return l, i + 1
+}

@@ -1,0 +1,101 @@
+package symbols
+
+import (
+	"hash/maphash"
+)
+
+// StringID names a string of one Strings table. Zero is the empty string, which everywhere means "none".
+type StringID uint32
+
+// Strings is an append-only table of byte strings. Ids are handed out in order of first use, so equal
+// input gives equal ids. Not safe for concurrent use.
+type Strings struct {
+	blocks [][]byte
+	refs   []stringRef
+	table  []StringID // open addressing, 0 = free
+	used   int
+}
+
+type stringRef struct{ block, off, len uint32 }
+
+const stringBlock = 1 << 20
+
+// One seed for the process: hashes never reach the output.
+var seed = maphash.MakeSeed()
+
+// NewStrings returns a table that holds only the empty string.
+func NewStrings() *Strings { return &Strings{refs: make([]stringRef, 1), table: make([]StringID, 64)} }
+
+// Len returns the number of ids handed out; valid ids are below it.
+func (s *Strings) Len() int { return len(s.refs) }
+
+// Bytes returns the string of id. It aliases the table and must not be changed.
+func (s *Strings) Bytes(id StringID) []byte {
+	r := s.refs[id]
+	if r.len == 0 {
+		return nil
+	}
+	return s.blocks[r.block][r.off : r.off+r.len : r.off+r.len]
+}
+
+// Intern returns the id of b, copying b on first use. Strings over 4 GiB are cut.
+func (s *Strings) Intern(b []byte) StringID {
+	if len(b) == 0 {
+		return 0
+	}
+	if 4*s.used >= 3*len(s.table) {
+		s.grow()
+	}
+	for i := s.slot(b); ; i = (i + 1) & (len(s.table) - 1) {
+		id := s.table[i]
+		if id == 0 {
+			id = s.Reserve()
+			s.store(id, b)
+			s.table[i] = id
+			s.used++
+			return id
+		}
+		if string(s.Bytes(id)) == string(b) {
+			return id
+		}
+	}
+}
+
+// Reserve returns a new id whose string Set gives later; until then it is empty. It serves formats
+// that refer to a name before they define it.
+func (s *Strings) Reserve() StringID {
+	s.refs = append(s.refs, stringRef{})
+	return StringID(len(s.refs) - 1)
+}
+
+// Set gives the string of an id that came from Reserve. Intern never returns such an id, so equal
+// strings may then have different ids.
+func (s *Strings) Set(id StringID, b []byte) { s.store(id, b) }
+
+func (s *Strings) store(id StringID, b []byte) {
+	b = b[:min(len(b), 1<<32-1)]
+	last := len(s.blocks) - 1
+	if last < 0 || len(b) > cap(s.blocks[last])-len(s.blocks[last]) {
+		s.blocks = append(s.blocks, make([]byte, 0, max(stringBlock, len(b))))
+		last++
+	}
+	s.refs[id] = stringRef{uint32(last), uint32(len(s.blocks[last])), uint32(len(b))}
+	s.blocks[last] = append(s.blocks[last], b...)
+}
+
+func (s *Strings) slot(b []byte) int { return int(maphash.Bytes(seed, b)) & (len(s.table) - 1) }
+
+func (s *Strings) grow() {
+	old := s.table
+	s.table = make([]StringID, 2*len(old))
+	for _, id := range old {
+		if id == 0 {
+			continue
+		}
+		i := s.slot(s.Bytes(id))
+		for s.table[i] != 0 {
+			i = (i + 1) & (len(s.table) - 1)
+		}
+		s.table[i] = id
+	}
+}

@@ -1,0 +1,260 @@
+// Package symcache reads and writes symbol cache files, which answer "which functions, files and lines
+// cover this address" without parsing debug information.
+//
+// It does no I/O: Parse takes the bytes, usually memory-mapped. A Cache is immutable and safe for
+// concurrent use; names it returns alias those bytes and are valid as long as they are. Addresses are
+// relative to the image base.
+//
+// The layout is specified in FORMAT.md. Malformed input yields a *debug.FormatError from Parse or
+// Verify, or an answer with less in it from Lookup, never a panic.
+package symcache
+
+import (
+	"encoding/binary"
+	"iter"
+
+	"salvage/debug"
+	"salvage/debug/debugid"
+	"salvage/debug/internal/tables"
+	"salvage/debug/symbols"
+)
+
+// format of the files. Revision counts changes of the builder that change its output.
+//
+// Version history: 1 first version.
+var format = tables.Format{Name: "symcache", Magic: [4]byte{'S', 'L', 'V', 'S'}, Version: 1, Revision: 1}
+
+// Tables; see FORMAT.md.
+const (
+	tableMeta = iota + 1
+	tableSegments
+	tableStarts
+	tableRanges
+	tableScopes
+	tableFunctions
+	tableStrings
+)
+
+// Sizes of the tables' records.
+const (
+	metaSize     = 48
+	segmentSize  = 16
+	startSize    = 4
+	rangeSize    = 8
+	scopeSize    = 16
+	functionSize = 24
+)
+
+const (
+	noScope = ^uint32(0) // in ranges: nothing here; in scopes: no caller
+	noAddr  = ^uint64(0) // in functions: only ever inlined
+
+	flagPDB20     = 1 // in meta
+	flagPublic    = 1 // in functions, above the language
+	languageShift = 8
+)
+
+// Meta describes the binary a cache was built from.
+type Meta struct {
+	ID        debugid.ID
+	CodeID    debugid.CodeID
+	OS, Arch  string // as the source names them
+	Name      string // debug file
+	ImageBase uint64 // what file addresses are relative to zero of this cache; 0 for .sym
+}
+
+// Frame is one function at an address: handles into the cache, not text. The zero value is not valid.
+type Frame struct {
+	function uint32 // index
+	file     uint32 // string offset
+	Line     uint32 // 0: unknown
+	Inlined  bool   // into the next frame
+}
+
+// Function is what a cache knows about a function besides its name.
+type Function struct {
+	Addr, Size uint64 // Size 0: unknown, as for a public without one
+	Language   symbols.Language
+	Public     bool // known from a symbol table only
+	HasAddr    bool // false for functions that are only ever inlined
+}
+
+// Cache is an opened file.
+type Cache struct {
+	file                                                           *tables.File
+	meta                                                           Meta
+	segments, starts, ranges, scopes, functions, strings, metaData []byte
+}
+
+// Probe reports whether data looks like the start of a cache, of whatever version.
+func Probe(data []byte) bool { return len(data) >= 4 && [4]byte(data) == format.Magic }
+
+// Parse opens a cache over data and retains it. A file of another version or builder revision gives an
+// error for which errors.Is(err, debug.ErrVersion) holds: build it again.
+func Parse(data []byte) (*Cache, error) {
+	f, err := tables.Open(data, format)
+	if err != nil {
+		return nil, err
+	}
+	c := &Cache{
+		file: f, metaData: f.Table(tableMeta), segments: f.Table(tableSegments), starts: f.Table(tableStarts),
+		ranges: f.Table(tableRanges), scopes: f.Table(tableScopes), functions: f.Table(tableFunctions), strings: f.Table(tableStrings),
+	}
+	bad := func(reason string) (*Cache, error) {
+		return nil, &debug.FormatError{Format: format.Name, Reason: reason}
+	}
+	if len(c.metaData) != metaSize {
+		return bad("meta table of another size")
+	}
+	if len(c.segments)%segmentSize+len(c.starts)%startSize+len(c.ranges)%rangeSize+len(c.scopes)%scopeSize+len(c.functions)%functionSize != 0 {
+		return bad("table with a partial record")
+	}
+	if len(c.starts)/startSize != len(c.ranges)/rangeSize {
+		return bad("tables of starts and ranges differ in length")
+	}
+	m := c.metaData
+	c.meta = Meta{
+		ID:        debugid.ID{UUID: [16]byte(m), Age: u32(m, 4), PDB20: u32(m, 5)&flagPDB20 != 0},
+		ImageBase: binary.LittleEndian.Uint64(m[24:]),
+		CodeID:    debugid.CodeID(c.str(u32(m, 8))),
+		OS:        string(c.str(u32(m, 9))), Arch: string(c.str(u32(m, 10))), Name: string(c.str(u32(m, 11))),
+	}
+	return c, nil
+}
+
+// Verify checks the checksums of the whole file. Do it once, when a file enters a cache.
+func (c *Cache) Verify() error { return c.file.Verify() }
+
+// Meta returns what the cache says about its binary; its strings are copies.
+func (c *Cache) Meta() Meta { return c.meta }
+
+// u32 returns the i-th little-endian word of b, which the caller has checked to be there.
+func u32(b []byte, i int) uint32 { return binary.LittleEndian.Uint32(b[4*i:]) }
+
+// Lookup appends the frames at addr to buf, innermost first, and returns it. It appends nothing where
+// nothing is known, and does not allocate if buf has room.
+func (c *Cache) Lookup(addr uint64, buf []Frame) []Frame {
+	// The last segment that starts at or below addr.
+	lo, hi := 0, len(c.segments)/segmentSize
+	for lo < hi {
+		if mid := (lo + hi) / 2; binary.LittleEndian.Uint64(c.segments[mid*segmentSize:]) <= addr {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo == 0 {
+		return buf
+	}
+	segment := c.segments[(lo-1)*segmentSize:]
+	rel := addr - binary.LittleEndian.Uint64(segment)
+	if rel > 1<<32-1 {
+		rel = 1<<32 - 1 // beyond every start: the segment's last range decides
+	}
+	first, count := u32(segment, 2), u32(segment, 3)
+	n := uint32(len(c.starts) / startSize)
+	if first > n || count > n-first || count == 0 {
+		return buf
+	}
+	// The last range that starts at or below rel, in halving steps without branches on the outcome.
+	base, target := int(first), uint32(rel)
+	for left := int(count); left > 1; {
+		half := left / 2
+		if u32(c.starts, base+half) <= target {
+			base += half
+		}
+		left -= half
+	}
+	if u32(c.starts, base) > target {
+		return buf
+	}
+	r := c.ranges[base*rangeSize:]
+	scope, line := u32(r, 0), u32(r, 1)
+	for limit := uint32(len(c.scopes) / scopeSize); scope < limit; {
+		s := c.scopes[int(scope)*scopeSize:]
+		caller := u32(s, 2)
+		buf = append(buf, Frame{function: u32(s, 0), file: u32(s, 1), Line: line, Inlined: caller != noScope})
+		limit = scope // callers come first, which also ends the chain
+		scope, line = caller, u32(s, 3)
+	}
+	return buf
+}
+
+// Name returns the linkage name of a frame's function, where the source had one, else its plain name;
+// empty if it has none. It aliases the cache.
+func (c *Cache) Name(f Frame) []byte {
+	if r := c.function(f.function); r != nil {
+		return c.str(u32(r, 4))
+	}
+	return nil
+}
+
+// File returns the path of a frame's source file; empty if unknown. It aliases the cache.
+func (c *Cache) File(f Frame) []byte { return c.str(f.file) }
+
+// Function returns what else is known about a frame's function.
+func (c *Cache) Function(f Frame) Function {
+	r := c.function(f.function)
+	if r == nil {
+		return Function{}
+	}
+	addr, size, flags := binary.LittleEndian.Uint64(r), binary.LittleEndian.Uint64(r[8:]), u32(r, 5)
+	fn := Function{Language: symbols.Language(flags >> languageShift), Public: flags&flagPublic != 0}
+	if addr != noAddr {
+		fn.Addr, fn.Size, fn.HasAddr = addr, size, true
+	}
+	return fn
+}
+
+func (c *Cache) function(i uint32) []byte {
+	if uint64(i) >= uint64(len(c.functions)/functionSize) {
+		return nil
+	}
+	return c.functions[int(i)*functionSize:]
+}
+
+// str returns the string at an offset: a length and its bytes.
+func (c *Cache) str(off uint32) []byte {
+	if uint64(off) >= uint64(len(c.strings)) {
+		return nil
+	}
+	n, k := binary.Uvarint(c.strings[off:])
+	rest := c.strings[off:]
+	if k <= 0 || n > uint64(len(rest)-k) {
+		return nil
+	}
+	return rest[k : k+int(n) : k+int(n)]
+}
+
+// Range is one row of the cache's table: up to the next row's start, Frames is the answer.
+type Range struct {
+	Start uint64
+	Empty bool // nothing is known here
+}
+
+// Ranges yields the rows of the table in order.
+func (c *Cache) Ranges() iter.Seq[Range] {
+	return func(yield func(Range) bool) {
+		for s := 0; s+segmentSize <= len(c.segments); s += segmentSize {
+			segment := c.segments[s:]
+			base, first, count := binary.LittleEndian.Uint64(segment), uint64(u32(segment, 2)), uint64(u32(segment, 3))
+			for i := first; i < min(first+count, uint64(len(c.starts)/startSize)); i++ {
+				if !yield(Range{base + uint64(u32(c.starts, int(i))), u32(c.ranges, int(2*i)) == noScope}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Functions yields every function that has an address, in the order it was delivered; publics last.
+func (c *Cache) Functions() iter.Seq[Frame] {
+	return func(yield func(Frame) bool) {
+		for i := range len(c.functions) / functionSize {
+			f := Frame{function: uint32(i), file: ^uint32(0)}
+			if binary.LittleEndian.Uint64(c.functions[i*functionSize:]) != noAddr && !yield(f) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,3 @@
+module salvage
+
+go 1.26
