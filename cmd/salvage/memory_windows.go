@@ -1,0 +1,4 @@
+package main
+
+// peakMemory is not known here.
+func peakMemory() int64 { return 0 }
