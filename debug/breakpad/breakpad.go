@@ -16,16 +16,8 @@ import (
 	"io"
 
 	"salvage/debug"
-	"salvage/debug/debugid"
 	"salvage/debug/symbols"
 )
-
-// Module is the MODULE record.
-type Module struct {
-	OS, Arch string // as written: "Linux", "mac", "Mac", "windows"; "x86_64", "arm64", …
-	ID       debugid.ID
-	Name     string // debug file; may contain spaces
-}
 
 // CFI is a STACK CFI record. Rules is text for package cfi.
 type CFI struct {
@@ -78,11 +70,10 @@ type Counts struct {
 
 // File is what Read learned about a file besides the records it handed on.
 type File struct {
-	Module    Module // the first MODULE record; zero if there is none
-	CodeID    debugid.CodeID
-	CodeFile  string // from INFO CODE_ID; PE only
-	Generator string // INFO GENERATOR
-	URL       string // INFO URL, which symbol caches append
+	Module    symbols.Module // the first MODULE record and INFO CODE_ID; zero if there is none
+	CodeFile  string         // from INFO CODE_ID; PE only
+	Generator string         // INFO GENERATOR
+	URL       string         // INFO URL, which symbol caches append
 	Counts    Counts
 	Problems  []debug.Problem // the first few bad lines
 }
@@ -139,7 +130,7 @@ func (p *parser) result(err error) (*File, error) {
 		return nil, err
 	}
 	c := &p.file.Counts
-	if c.Functions+c.Publics+c.CFIInits+c.Win+c.Files+c.Info == 0 && p.file.Module == (Module{}) {
+	if c.Functions+c.Publics+c.CFIInits+c.Win+c.Files+c.Info == 0 && p.file.Module == (symbols.Module{}) {
 		return nil, &debug.FormatError{Format: "breakpad", Reason: "no records of a symbol file"}
 	}
 	return &p.file, nil
@@ -158,4 +149,24 @@ func (p *parser) bad(counter *uint64, kind string, line []byte) error {
 		})
 	}
 	return nil
+}
+
+// Header returns the module that the first lines of data describe, without reading further than
+// MODULE and the INFO records behind it.
+func Header(data []byte) (symbols.Module, error) {
+	p := newParser(Handler{}, Options{})
+	for n := 0; len(data) > 0 && n < 100; n++ {
+		line, rest, _ := bytes.Cut(data[:min(len(data), defaultMaxLine)], []byte("\n"))
+		if n > 0 && !bytes.HasPrefix(line, []byte("INFO ")) {
+			break
+		}
+		if err := p.line(line); err != nil {
+			return symbols.Module{}, err
+		}
+		data = rest
+	}
+	if p.file.Module.OS == "" {
+		return symbols.Module{}, &debug.FormatError{Format: "breakpad", Reason: "no MODULE record in the first line"}
+	}
+	return p.file.Module, nil
 }

@@ -157,8 +157,8 @@ func (p *parser) module(f *fields) bool {
 	if err != nil {
 		return false
 	}
-	if p.file.Module == (Module{}) {
-		p.file.Module = Module{OS: string(os), Arch: string(arch), ID: parsed, Name: string(f.text())}
+	if m := &p.file.Module; m.OS == "" {
+		m.OS, m.Arch, m.ID, m.Name = string(os), string(arch), parsed, string(f.text())
 	}
 	return true
 }
@@ -167,8 +167,8 @@ func (p *parser) info(f *fields) bool {
 	p.file.Counts.Info++
 	switch string(f.next()) {
 	case "CODE_ID":
-		if id := debugid.ParseCodeID(string(f.next())); p.file.CodeID == "" {
-			p.file.CodeID, p.file.CodeFile = id, string(f.text())
+		if id := debugid.ParseCodeID(string(f.next())); p.file.Module.CodeID == "" {
+			p.file.Module.CodeID, p.file.CodeFile = id, string(f.text())
 		}
 	case "GENERATOR":
 		p.file.Generator = string(f.text())

@@ -18,6 +18,7 @@ type Strings struct {
 
 type stringRef struct{ block, off, len uint32 }
 
+// Blocks grow from small to this size: many tables hold a handful of names.
 const stringBlock = 1 << 20
 
 // One seed for the process: hashes never reach the output.
@@ -73,10 +74,10 @@ func (s *Strings) Reserve() StringID {
 func (s *Strings) Set(id StringID, b []byte) { s.store(id, b) }
 
 func (s *Strings) store(id StringID, b []byte) {
-	b = b[:min(len(b), 1<<32-1)]
+	b = b[:min(uint64(len(b)), 1<<32-1)]
 	last := len(s.blocks) - 1
 	if last < 0 || len(b) > cap(s.blocks[last])-len(s.blocks[last]) {
-		s.blocks = append(s.blocks, make([]byte, 0, max(stringBlock, len(b))))
+		s.blocks = append(s.blocks, make([]byte, 0, max(min(stringBlock, 4096<<min(len(s.blocks), 8)), len(b))))
 		last++
 	}
 	s.refs[id] = stringRef{uint32(last), uint32(len(s.blocks[last])), uint32(len(b))}

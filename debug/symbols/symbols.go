@@ -9,7 +9,20 @@
 // It does no I/O. Batches and Flatteners are not safe for concurrent use.
 package symbols
 
-import "sync"
+import (
+	"sync"
+
+	"salvage/debug/debugid"
+)
+
+// Module identifies the binary that symbols belong to.
+type Module struct {
+	ID        debugid.ID
+	CodeID    debugid.CodeID
+	OS, Arch  string // as Breakpad names them: "Linux", "mac", "windows"; "x86_64", "arm64", …
+	Name      string // debug file; may contain spaces
+	ImageBase uint64 // file address of the byte that has address 0 here
+}
 
 // Language is a source language. The numbers are those of Sentry's symbolic and go into files.
 type Language uint8
@@ -73,7 +86,7 @@ type Inline struct {
 // whatever comes next".
 type Public struct {
 	Addr, Size uint64
-	Name       StringID
+	Name, File StringID
 }
 
 // Batch is a group of functions with all they refer to. Whoever receives a batch owns it.
@@ -102,6 +115,22 @@ func NewBatch(s *Strings) *Batch {
 func (b *Batch) Free() {
 	*b = Batch{Functions: b.Functions[:0], Lines: b.Lines[:0], Inlines: b.Inlines[:0], Publics: b.Publics[:0]}
 	batches.Put(b)
+}
+
+// InCode reports whether addr may be code of an image with the given executable ranges. Addresses that
+// are in none of them stand for code that the linker threw away; where nothing is known about the
+// ranges (nil), that is told by address 0 alone. Linkers also write all ones, which readers recognise by
+// the width of their addresses.
+func InCode(executable []Extent, addr uint64) bool {
+	if executable == nil {
+		return addr != 0
+	}
+	for _, e := range executable {
+		if addr-e.Addr < e.Size {
+			return true
+		}
+	}
+	return false
 }
 
 // Repairs counts the records that were changed or dropped to make sense of an input.

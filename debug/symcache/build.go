@@ -47,12 +47,12 @@ type function struct {
 // row has an offset from its function's address and a scope counted from its function's first.
 type row struct{ offset, scope, line uint32 }
 
-// Build reads all of src and writes a cache of it to w. Meta may be filled in while src runs; it is
+// Build reads all of src and writes a cache of it to w. Module may be filled in while src runs; it is
 // read afterwards.
 //
 // Functions over 4 GiB and tables over 2³² entries are refused with debug.ErrTooLarge. The output
 // depends on the batches and their order alone.
-func Build(ctx context.Context, w io.Writer, meta *Meta, src symbols.Source, o Options) (Stats, error) {
+func Build(ctx context.Context, w io.Writer, module *symbols.Module, src symbols.Source, o Options) (Stats, error) {
 	blocks, err := flattenAll(ctx, src, o.Workers)
 	if err != nil {
 		return Stats{}, err
@@ -63,7 +63,7 @@ func Build(ctx context.Context, w io.Writer, meta *Meta, src symbols.Source, o O
 	b := builder{blocks: blocks, out: stringTable{seen: symbols.NewStrings()}}
 	b.out.offsets = append(b.out.offsets, 0)
 	b.out.data = append(b.out.data, 0) // offset 0: the empty string
-	return b.write(w, meta)
+	return b.write(w, module)
 }
 
 // flattenAll flattens batches on several goroutines, keeping their order.
@@ -166,23 +166,18 @@ func (b *block) scopesOf(i int) []symbols.Scope {
 type builder struct {
 	blocks []*block
 
-	where     []place // function → block
-	extents   []symbols.Extent
-	scopeBase []uint32 // function → its first scope in the file, or noScope where all of it is shadowed
-	publics   []publicAt
-	all       []symbols.Public
+	where       []place // function → block
+	extents     []symbols.Extent
+	scopeBase   []uint32 // function → its first scope in the file, or noScope where all of it is shadowed
+	all         []symbols.Public
+	publicScope []uint32 // public → its scope
 
 	out stringTable
 }
 
 type place struct{ block, index uint32 }
 
-type publicAt struct {
-	name  uint32 // string offset
-	scope uint32
-}
-
-func (b *builder) write(w io.Writer, meta *Meta) (st Stats, err error) {
+func (b *builder) write(w io.Writer, module *symbols.Module) (st Stats, err error) {
 	for i, bl := range b.blocks {
 		st.Repairs.Add(bl.repairs)
 		for j, f := range bl.funcs {
@@ -213,10 +208,11 @@ func (b *builder) write(w io.Writer, meta *Meta) (st Stats, err error) {
 	var funcs []outFunction
 	var scopes []uint32 // four words each
 	b.scopeBase = make([]uint32, len(b.extents))
-	live := uint32(0)
-	for i := range b.extents {
+	live, liveScopes := uint32(0), 0
+	for i, at := range b.where {
 		if covered[i] > 0 {
 			live++
+			liveScopes += len(b.blocks[at.block].scopesOf(int(at.index)))
 		}
 		if covered[i] < b.extents[i].Size {
 			st.Repairs.ShadowedFuncs++
@@ -224,6 +220,7 @@ func (b *builder) write(w io.Writer, meta *Meta) (st Stats, err error) {
 	}
 	st.Functions = int(live)
 	funcs = make([]outFunction, 0, live)
+	scopes = make([]uint32, 0, 4*liveScopes)
 	inlined := map[uint64]uint32{} // name offset and language → function
 	var inlinedFuncs []outFunction
 	for i, at := range b.where {
@@ -259,15 +256,16 @@ func (b *builder) write(w io.Writer, meta *Meta) (st Stats, err error) {
 		}
 	}
 	funcs = append(funcs, inlinedFuncs...)
-	b.publics = make([]publicAt, len(b.all))
+	b.publicScope = make([]uint32, len(b.all))
 	i := 0
 	for _, bl := range b.blocks {
 		for _, p := range bl.publics {
 			if usedPublic[i] {
 				st.Publics++
-				name := b.out.from(bl.strings).offset(p.Name)
-				b.publics[i] = publicAt{name, uint32(len(scopes) / 4)}
-				scopes = append(scopes, uint32(len(funcs)), 0, noScope, 0)
+				strings := b.out.from(bl.strings)
+				name := strings.offset(p.Name)
+				b.publicScope[i] = uint32(len(scopes) / 4)
+				scopes = append(scopes, uint32(len(funcs)), strings.offset(p.File), noScope, 0)
 				funcs = append(funcs, outFunction{p.Addr, p.Size, name, flagPublic})
 			}
 			i++
@@ -277,56 +275,36 @@ func (b *builder) write(w io.Writer, meta *Meta) (st Stats, err error) {
 	if uint64(len(scopes)/4) >= 1<<32-1 || uint64(len(funcs)) >= 1<<32-1 {
 		return st, tooLarge("over 2³² scopes")
 	}
-	codeID, os, arch, name := b.out.add([]byte(meta.CodeID)), b.out.add([]byte(meta.OS)), b.out.add([]byte(meta.Arch)), b.out.add([]byte(meta.Name))
+	codeID, os, arch, name := b.out.add([]byte(module.CodeID)), b.out.add([]byte(module.OS)), b.out.add([]byte(module.Arch)), b.out.add([]byte(module.Name))
 	if uint64(len(b.out.data)) > 1<<32-1 {
 		return st, tooLarge("over 4 GiB of names")
 	}
 
 	t.Table(tableMeta)
-	t.Bytes(meta.ID.UUID[:])
-	t.U32(meta.ID.Age)
-	if meta.ID.PDB20 {
+	t.Bytes(module.ID.UUID[:])
+	t.U32(module.ID.Age)
+	if module.ID.PDB20 {
 		t.U32(flagPDB20)
 	} else {
 		t.U32(0)
 	}
-	t.U64(meta.ImageBase)
+	t.U64(module.ImageBase)
 	for _, off := range []uint32{codeID, os, arch, name} {
 		t.U32(off)
 	}
 
-	// Starts, counting the segments on the way; then, in the same order, what is there.
-	type segment struct {
-		base         uint64
-		first, count uint32
-	}
-	var segments []segment
-	count := uint64(0)
-	t.Table(tableStarts)
-	b.ranges(pieces, func(addr uint64, newSegment bool, scope, line uint32) {
-		if newSegment {
-			segments = append(segments, segment{base: addr, first: uint32(count)})
-		}
-		s := &segments[len(segments)-1]
-		t.U32(uint32(addr - s.base))
-		s.count++
-		count++
+	count := t.WriteIndex(tableStarts, tableSegments, func(yield func(uint64) bool) {
+		b.ranges(pieces, func(addr uint64, _, _ uint32) { yield(addr) })
 	})
 	if count >= 1<<32-1 {
 		return st, tooLarge("over 2³² ranges")
 	}
 	st.Ranges = int(count)
 	t.Table(tableRanges)
-	b.ranges(pieces, func(_ uint64, _ bool, scope, line uint32) {
+	b.ranges(pieces, func(_ uint64, scope, line uint32) {
 		t.U32(scope)
 		t.U32(line)
 	})
-	t.Table(tableSegments)
-	for _, s := range segments {
-		t.U64(s.base)
-		t.U32(s.first)
-		t.U32(s.count)
-	}
 	t.Table(tableScopes)
 	for _, v := range scopes {
 		t.U32(v)
@@ -344,55 +322,42 @@ func (b *builder) write(w io.Writer, meta *Meta) (st Stats, err error) {
 	return st, err
 }
 
-// ranges yields the rows of the file: ascending, equal neighbours merged, gaps as noScope. A segment
-// starts where an address is out of reach of the last one's base.
-func (b *builder) ranges(pieces *symbols.Arrangement, yield func(addr uint64, newSegment bool, scope, line uint32)) {
-	started := false
-	var base, end uint64 // of the segment; of what is covered so far
+// ranges yields the rows of the file: ascending, equal neighbours merged, gaps as noScope.
+func (b *builder) ranges(pieces *symbols.Arrangement, yield func(addr uint64, scope, line uint32)) {
+	end := uint64(0) // of what is covered so far
 	lastScope, lastLine := noScope, uint32(0)
-	put := func(addr, pieceEnd uint64, scope, line uint32) {
-		// The last range may reach to infinity; every other end must be in reach too, for its gap row.
-		reach := pieceEnd
-		if pieceEnd == ^uint64(0) {
-			reach = addr
+	put := func(addr uint64, scope, line uint32) {
+		if scope != lastScope || line != lastLine {
+			yield(addr, scope, line)
+			lastScope, lastLine = scope, line
 		}
-		newSegment := !started || reach-base > 1<<32-1
-		if newSegment || scope != lastScope || line != lastLine {
-			yield(addr, newSegment, scope, line)
-		}
-		if newSegment {
-			base, started = addr, true
-		}
-		lastScope, lastLine = scope, line
 	}
 	pieces.Pieces(func(p symbols.Piece) {
-		if started && p.Start > end {
-			put(end, end, noScope, 0)
+		if p.Start > end {
+			put(end, noScope, 0)
 		}
 		end = p.End
 		if p.Function < 0 {
-			put(p.Start, p.End, b.publics[p.Public].scope, 0)
+			put(p.Start, b.publicScope[p.Public], 0)
 			return
 		}
 		at := b.where[p.Function]
-		bl := b.blocks[at.block]
-		rows, addr := bl.rowsOf(int(at.index)), b.extents[p.Function].Addr
+		rows, addr := b.blocks[at.block].rowsOf(int(at.index)), b.extents[p.Function].Addr
 		for i, r := range rows {
 			start, rowEnd := addr+uint64(r.offset), p.End
 			if i+1 < len(rows) {
-				rowEnd = min(p.End, addr+uint64(rows[i+1].offset))
-			}
-			if rowEnd <= p.Start {
-				continue
+				rowEnd = addr + uint64(rows[i+1].offset)
 			}
 			if start >= p.End {
 				break
 			}
-			put(max(start, p.Start), p.End, b.scopeBase[p.Function]+r.scope, r.line)
+			if rowEnd > p.Start {
+				put(max(start, p.Start), b.scopeBase[p.Function]+r.scope, r.line)
+			}
 		}
 	})
-	if started && end != ^uint64(0) {
-		put(end, end, noScope, 0)
+	if end != ^uint64(0) {
+		put(end, noScope, 0)
 	}
 }
 

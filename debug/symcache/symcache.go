@@ -38,8 +38,6 @@ const (
 // Sizes of the tables' records.
 const (
 	metaSize     = 48
-	segmentSize  = 16
-	startSize    = 4
 	rangeSize    = 8
 	scopeSize    = 16
 	functionSize = 24
@@ -53,15 +51,6 @@ const (
 	flagPublic    = 1 // in functions, above the language
 	languageShift = 8
 )
-
-// Meta describes the binary a cache was built from.
-type Meta struct {
-	ID        debugid.ID
-	CodeID    debugid.CodeID
-	OS, Arch  string // as the source names them
-	Name      string // debug file
-	ImageBase uint64 // what file addresses are relative to zero of this cache; 0 for .sym
-}
 
 // Frame is one function at an address: handles into the cache, not text. The zero value is not valid.
 type Frame struct {
@@ -81,9 +70,10 @@ type Function struct {
 
 // Cache is an opened file.
 type Cache struct {
-	file                                                           *tables.File
-	meta                                                           Meta
-	segments, starts, ranges, scopes, functions, strings, metaData []byte
+	file                               *tables.File
+	module                             symbols.Module
+	index                              tables.Index
+	ranges, scopes, functions, strings []byte
 }
 
 // Probe reports whether data looks like the start of a cache, of whatever version.
@@ -97,23 +87,25 @@ func Parse(data []byte) (*Cache, error) {
 		return nil, err
 	}
 	c := &Cache{
-		file: f, metaData: f.Table(tableMeta), segments: f.Table(tableSegments), starts: f.Table(tableStarts),
-		ranges: f.Table(tableRanges), scopes: f.Table(tableScopes), functions: f.Table(tableFunctions), strings: f.Table(tableStrings),
+		file: f, ranges: f.Table(tableRanges), scopes: f.Table(tableScopes), functions: f.Table(tableFunctions), strings: f.Table(tableStrings),
+	}
+	if c.index, err = f.OpenIndex(tableStarts, tableSegments); err != nil {
+		return nil, err
 	}
 	bad := func(reason string) (*Cache, error) {
 		return nil, &debug.FormatError{Format: format.Name, Reason: reason}
 	}
-	if len(c.metaData) != metaSize {
+	m := f.Table(tableMeta)
+	if len(m) != metaSize {
 		return bad("meta table of another size")
 	}
-	if len(c.segments)%segmentSize+len(c.starts)%startSize+len(c.ranges)%rangeSize+len(c.scopes)%scopeSize+len(c.functions)%functionSize != 0 {
+	if len(c.ranges)%rangeSize+len(c.scopes)%scopeSize+len(c.functions)%functionSize != 0 {
 		return bad("table with a partial record")
 	}
-	if len(c.starts)/startSize != len(c.ranges)/rangeSize {
+	if c.index.Len() != len(c.ranges)/rangeSize {
 		return bad("tables of starts and ranges differ in length")
 	}
-	m := c.metaData
-	c.meta = Meta{
+	c.module = symbols.Module{
 		ID:        debugid.ID{UUID: [16]byte(m), Age: u32(m, 4), PDB20: u32(m, 5)&flagPDB20 != 0},
 		ImageBase: binary.LittleEndian.Uint64(m[24:]),
 		CodeID:    debugid.CodeID(c.str(u32(m, 8))),
@@ -125,8 +117,8 @@ func Parse(data []byte) (*Cache, error) {
 // Verify checks the checksums of the whole file. Do it once, when a file enters a cache.
 func (c *Cache) Verify() error { return c.file.Verify() }
 
-// Meta returns what the cache says about its binary; its strings are copies.
-func (c *Cache) Meta() Meta { return c.meta }
+// Module returns the binary that the cache was built from; its strings are copies.
+func (c *Cache) Module() symbols.Module { return c.module }
 
 // u32 returns the i-th little-endian word of b, which the caller has checked to be there.
 func u32(b []byte, i int) uint32 { return binary.LittleEndian.Uint32(b[4*i:]) }
@@ -134,41 +126,11 @@ func u32(b []byte, i int) uint32 { return binary.LittleEndian.Uint32(b[4*i:]) }
 // Lookup appends the frames at addr to buf, innermost first, and returns it. It appends nothing where
 // nothing is known, and does not allocate if buf has room.
 func (c *Cache) Lookup(addr uint64, buf []Frame) []Frame {
-	// The last segment that starts at or below addr.
-	lo, hi := 0, len(c.segments)/segmentSize
-	for lo < hi {
-		if mid := (lo + hi) / 2; binary.LittleEndian.Uint64(c.segments[mid*segmentSize:]) <= addr {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	if lo == 0 {
+	i := c.index.Find(addr)
+	if i < 0 {
 		return buf
 	}
-	segment := c.segments[(lo-1)*segmentSize:]
-	rel := addr - binary.LittleEndian.Uint64(segment)
-	if rel > 1<<32-1 {
-		rel = 1<<32 - 1 // beyond every start: the segment's last range decides
-	}
-	first, count := u32(segment, 2), u32(segment, 3)
-	n := uint32(len(c.starts) / startSize)
-	if first > n || count > n-first || count == 0 {
-		return buf
-	}
-	// The last range that starts at or below rel, in halving steps without branches on the outcome.
-	base, target := int(first), uint32(rel)
-	for left := int(count); left > 1; {
-		half := left / 2
-		if u32(c.starts, base+half) <= target {
-			base += half
-		}
-		left -= half
-	}
-	if u32(c.starts, base) > target {
-		return buf
-	}
-	r := c.ranges[base*rangeSize:]
+	r := c.ranges[i*rangeSize:]
 	scope, line := u32(r, 0), u32(r, 1)
 	for limit := uint32(len(c.scopes) / scopeSize); scope < limit; {
 		s := c.scopes[int(scope)*scopeSize:]
@@ -235,13 +197,9 @@ type Range struct {
 // Ranges yields the rows of the table in order.
 func (c *Cache) Ranges() iter.Seq[Range] {
 	return func(yield func(Range) bool) {
-		for s := 0; s+segmentSize <= len(c.segments); s += segmentSize {
-			segment := c.segments[s:]
-			base, first, count := binary.LittleEndian.Uint64(segment), uint64(u32(segment, 2)), uint64(u32(segment, 3))
-			for i := first; i < min(first+count, uint64(len(c.starts)/startSize)); i++ {
-				if !yield(Range{base + uint64(u32(c.starts, int(i))), u32(c.ranges, int(2*i)) == noScope}) {
-					return
-				}
+		for i, start := range c.index.All() {
+			if !yield(Range{start, u32(c.ranges, 2*i) == noScope}) {
+				return
 			}
 		}
 	}

@@ -38,7 +38,7 @@ var rules = []rule{
 	{pkg: "internal/mmap", may: []string{"golang.org/x/sys/..."}},
 	{pkg: "debug", pure: true},
 	{pkg: "debug/internal/debugtest"},
-	{pkg: "debug/internal/inflate", may: []string{"debug", "github.com/klauspost/compress/...", "github.com/ulikunitz/xz/..."}, pure: true},
+	{pkg: "debug/internal/inflate", may: []string{"debug", "debug/internal/cursor", "github.com/klauspost/compress/...", "github.com/ulikunitz/xz/..."}, pure: true},
 	{pkg: "debug/internal/...", may: []string{"debug"}, pure: true},
 	{pkg: "debug/debugid", may: []string{"debug"}, pure: true},
 	// Layer 1.

@@ -1,0 +1,151 @@
+// Package dwarf reads DWARF debug information, versions 2 to 5, into the form of package symbols:
+// functions with their lines and inlined calls.
+//
+// It knows no container: the caller gives it the sections. It reads what symbolication needs and skips
+// the rest, units in parallel, without an allocation per entry. What it cannot use of a unit is left out
+// and reported as a Problem; the other units are unharmed.
+//
+// The specification is "DWARF Debugging Information Format", versions 2 to 5 (dwarfstd.org), quoted here
+// as DWARF5 with the section; GNU's extensions are from binutils' include/dwarf2.def. Malformed input
+// yields a *debug.FormatError or Problems, never a panic.
+package dwarf
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"salvage/debug"
+	"salvage/debug/symbols"
+)
+
+// Sections are the contents of the .debug_ sections, inflated; absent ones are nil. They are aliased
+// until the Source has returned.
+type Sections struct {
+	Info, Abbrev, Line, LineStr, Str, StrOffsets, Addr, Ranges, RngLists []byte
+
+	BigEndian bool
+}
+
+// Options of Symbols.
+type Options struct {
+	ImageBase uint64 // subtracted from every address
+	// Executable are the address ranges of the image that hold code, before ImageBase is subtracted.
+	// Code outside them is a leftover of what the linker threw away. Nil: only the values that linkers
+	// write for such code are left out.
+	Executable []symbols.Extent
+	// Symbol returns what the symbol table has at an address (before ImageBase is subtracted); nil if
+	// there is no table. It must be safe for concurrent use. The name of a symbol at a function's start
+	// overrides that of the debug information, which does not tell clones and cold parts from the
+	// function they were made of. Code that has lines but no function (assembly) gets its name from it.
+	Symbol  func(addr uint64) Symbol
+	Workers int // default GOMAXPROCS; the output does not depend on it
+}
+
+// Symbol is an entry of a symbol table: Low ≤ addr < High. Where no symbol covers the address Name is
+// nil and High is where the next one starts.
+type Symbol struct {
+	Name      []byte
+	Low, High uint64
+}
+
+// Result is filled in by the Source that Symbols returns.
+type Result struct {
+	Units    int
+	Problems []debug.Problem // the first of them, in order of units
+	Skipped  int             // units with a problem that hid part of them
+	// Split names the .dwo files whose skeleton units were found: their functions are not here.
+	Split []string
+}
+
+const maxProblems = 20
+
+// Symbols returns the functions of all units in the order of .debug_info.
+func Symbols(ctx context.Context, s *Sections, o Options, res *Result) symbols.Source {
+	return func(emit func(*symbols.Batch) error) error {
+		r := newReader(s, o)
+		if err := r.parseUnits(res); err != nil {
+			return err
+		}
+		return r.run(ctx, emit, res)
+	}
+}
+
+// unitResult is what came of one unit.
+type unitResult struct {
+	batches []*symbols.Batch
+	fill    *symbols.Batch // what has lines but no function; nil if nothing
+	problem *debug.Problem
+}
+
+// run walks the units on several goroutines and hands their batches on in order.
+func (r *reader) run(ctx context.Context, emit func(*symbols.Batch) error, res *Result) error {
+	workers := r.opts.Workers
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	workers = min(workers, max(1, len(r.units)))
+	ctx, cancel := context.WithCancel(ctx)
+	var group sync.WaitGroup
+	defer group.Wait()
+	defer cancel()
+	var next atomic.Int64
+	done := make([]chan unitResult, len(r.units))
+	for i := range done {
+		done[i] = make(chan unitResult, 1)
+	}
+	// How far the walkers may be ahead of emit bounds the memory in flight.
+	ahead := make(chan struct{}, 4*workers)
+	for range workers {
+		group.Go(func() {
+			w := newWalker(r)
+			for {
+				select {
+				case ahead <- struct{}{}:
+				case <-ctx.Done():
+					return
+				}
+				i := int(next.Add(1)) - 1
+				if i >= len(r.units) {
+					return
+				}
+				done[i] <- w.unit(ctx, &r.units[i])
+			}
+		})
+	}
+	var fills []*symbols.Batch // last, so that functions of other units come first
+	for i := range done {
+		var u unitResult
+		select {
+		case u = <-done[i]:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		<-ahead
+		if u.problem != nil {
+			res.problem(*u.problem)
+		}
+		if u.fill != nil {
+			fills = append(fills, u.fill)
+		}
+		for _, b := range u.batches {
+			if err := emit(b); err != nil {
+				return err
+			}
+		}
+	}
+	for _, b := range fills {
+		if err := emit(b); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func (res *Result) problem(p debug.Problem) {
+	res.Skipped++
+	if len(res.Problems) < maxProblems {
+		res.Problems = append(res.Problems, p)
+	}
+}

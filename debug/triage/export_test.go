@@ -1,0 +1,6 @@
+package triage
+
+var (
+	WindowsCodes = windows
+	WindowsName  = windowsName
+)
