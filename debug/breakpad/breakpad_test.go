@@ -12,8 +12,8 @@ import (
 
 	"salvage/debug"
 	"salvage/debug/breakpad"
-	"salvage/debug/internal/debugtest"
 	"salvage/debug/symbols"
+	"salvage/internal/debugtest"
 )
 
 // dump reads a file through read and writes down everything that arrives.

@@ -14,8 +14,8 @@ import (
 
 	"salvage/debug/cfi"
 	"salvage/debug/debugid"
-	"salvage/debug/internal/debugtest"
 	"salvage/debug/object/elf"
+	"salvage/internal/debugtest"
 )
 
 // ehFrame builds the cficache of an ELF file's .eh_frame.

@@ -288,9 +288,14 @@ func (w *walker) keepSequence(addr uint64, addrSize uint8) bool {
 // appendLines appends the rows that cover [low, high) to the batch.
 func (w *walker) appendLines(u *unit, b *symbols.Batch, low, high uint64) {
 	t := &w.table
-	// Sequences may overlap only in broken files; start with the last that starts at or below low.
-	i, _ := slices.BinarySearchFunc(t.sequences, low+1, func(s sequence, at uint64) int { return cmp.Compare(s.start, at) })
-	for i = max(0, i-1); i < len(t.sequences) && t.sequences[i].start < high; i++ {
+	// From the last sequence that starts at or below low, and of several that start there, as functions
+	// folded into one have them, the first.
+	byStart := func(s sequence, at uint64) int { return cmp.Compare(s.start, at) }
+	i, found := slices.BinarySearchFunc(t.sequences, low, byStart)
+	if !found && i > 0 {
+		i, _ = slices.BinarySearchFunc(t.sequences, t.sequences[i-1].start, byStart)
+	}
+	for ; i < len(t.sequences) && t.sequences[i].start < high; i++ {
 		s := t.sequences[i]
 		if s.end <= low {
 			continue

@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"salvage/debug/debugid"
-	"salvage/debug/internal/debugtest"
 	"salvage/debug/minidump"
+	"salvage/internal/debugtest"
 )
 
 func dump(t *testing.T, path string) *minidump.Dump {

@@ -14,11 +14,11 @@ import (
 	"strings"
 	"testing"
 
-	"salvage/debug/internal/debugtest"
 	"salvage/debug/object"
 	"salvage/debug/object/elf"
 	"salvage/debug/symbols"
 	"salvage/debug/symcache"
+	"salvage/internal/debugtest"
 )
 
 // tool returns the path of a program the test needs.

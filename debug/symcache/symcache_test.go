@@ -14,9 +14,9 @@ import (
 	"salvage/debug"
 	"salvage/debug/breakpad"
 	"salvage/debug/debugid"
-	"salvage/debug/internal/debugtest"
 	"salvage/debug/symbols"
 	"salvage/debug/symcache"
+	"salvage/internal/debugtest"
 )
 
 // build makes a cache of a .sym.

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"salvage/debug/internal/debugtest"
 	"salvage/debug/minidump"
 	"salvage/debug/triage"
+	"salvage/internal/debugtest"
 )
 
 // reasons are what each dump was written for; the empty ones nobody crashed in.

@@ -40,7 +40,7 @@ func FuzzAnalyze(f *testing.F) {
 		if ok && d.Exception != nil && d.Threads[index].ID != c.ThreadID {
 			t.Errorf("RequestingThread = %d, with id %d; the exception has %d", index, d.Threads[index].ID, c.ThreadID)
 		}
-		if ok == false && (index != 0 || context != nil) {
+		if !ok && (index != 0 || context != nil) {
 			t.Errorf("RequestingThread = %d, %v, false", index, context)
 		}
 	})

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"salvage/debug/internal/debugtest"
 	"salvage/debug/minidump/minidumptest"
 	"salvage/debug/triage"
+	"salvage/internal/debugtest"
 )
 
 func TestWindowsReasons(t *testing.T) {

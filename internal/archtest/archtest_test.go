@@ -37,7 +37,7 @@ var rules = []rule{
 	{pkg: "internal/errs", may: []string{"debug"}},
 	{pkg: "internal/mmap", may: []string{"golang.org/x/sys/..."}},
 	{pkg: "debug", pure: true},
-	{pkg: "debug/internal/debugtest"},
+	{pkg: "internal/debugtest"},
 	{pkg: "debug/internal/inflate", may: []string{"debug", "debug/internal/cursor", "github.com/klauspost/compress/...", "github.com/ulikunitz/xz/..."}, pure: true},
 	{pkg: "debug/internal/...", may: []string{"debug"}, pure: true},
 	{pkg: "debug/debugid", may: []string{"debug"}, pure: true},

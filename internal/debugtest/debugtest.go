@@ -1,4 +1,4 @@
-// Package debugtest finds the files that tests of the debug packages share: real files of other
+// Package debugtest finds the files and programs that tests share: real files of other
 // projects, which are not in this repository, and the facts known about them.
 //
 // SALVAGE_FIXTURES names their folder. Without it tests skip, or fail where REQUIRE_FIXTURES=1.

@@ -1,0 +1,259 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"salvage/config"
+	"salvage/debug/demangle"
+	"salvage/debug/object"
+	"salvage/debug/symcache"
+	"salvage/internal/errs"
+)
+
+type addr2lineOptions struct {
+	exe                                                    string
+	addresses, functions, inlines, demangle, pretty, bases bool
+	style                                                  string
+}
+
+func (o *addr2lineOptions) Options(s *config.Spec) {
+	flag := func(dst *bool, name, short, doc string) {
+		config.Var(s, dst, name, config.Bool, config.Short(short), config.FlagOnly(), config.Default("false"), config.Doc(doc))
+	}
+	config.Var(s, &o.exe, "exe", config.String, config.Short("e"), config.FlagOnly(), config.Example("a.out"),
+		config.Doc("Debug file, .sym or lookup file to read."))
+	flag(&o.addresses, "addresses", "a", "Print the address before its answer.")
+	flag(&o.functions, "functions", "f", "Print function names.")
+	flag(&o.inlines, "inlines", "i", "Print the calls inlined at an address as well, innermost first.")
+	flag(&o.demangle, "demangle", "C", "Print readable names in place of linkage names.")
+	flag(&o.pretty, "pretty_print", "p", "Print one line for each frame.")
+	flag(&o.bases, "basenames", "s", "Print file names without their folders.")
+	config.Var(s, &o.style, "output_style", config.Choice(config.String, "GNU", "LLVM", "JSON"), config.FlagOnly(), config.Default("GNU"),
+		config.Doc("Form of the answers."))
+}
+
+func (p *program) addr2lineCommand() *cobra.Command {
+	o := new(addr2lineOptions)
+	return command(&cobra.Command{
+		Use: "addr2line -e FILE [ADDR...]", Short: "Turn addresses into functions, files and lines",
+		Long: "Turn addresses into functions, files and lines, with the flags and the text of llvm-addr2line.\n\n" +
+			"ADDR is hexadecimal, with or without 0x: a file address, relative to the start of the module for .sym files.\n" +
+			"Without any, addresses are read from standard input, one a line. Columns and discriminators are not known.",
+	}, o, func(ctx context.Context, args []string) error { return p.addr2line(ctx, args, o) })
+}
+
+// symbolTable is a file that answers addresses, of whatever format.
+type symbolTable struct {
+	*symcache.Cache
+	closer io.Closer
+}
+
+func (t *symbolTable) Close() error { return t.closer.Close() }
+
+// openSymbols opens a lookup file, or makes one in memory from any debug file.
+func openSymbols(ctx context.Context, path string) (t *symbolTable, err error) {
+	f, err := openFile(path)
+	if err != nil {
+		return nil, err
+	}
+	defer errs.Wrap(&err, "%s", path)
+	if symcache.Probe(f.Data) {
+		c, err := symcache.Parse(f.Data)
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		return &symbolTable{c, f}, nil
+	}
+	defer f.Close()
+	obj, err := object.Open(f.Data)
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	var report object.Report
+	if _, err := symcache.Build(ctx, &out, &obj.Module, obj.Symbols(ctx, &report), symcache.Options{}); err != nil {
+		return nil, err
+	}
+	c, err := symcache.Parse(out.Bytes())
+	return &symbolTable{c, io.NopCloser(nil)}, err
+}
+
+func (p *program) addr2line(ctx context.Context, args []string, o *addr2lineOptions) (err error) {
+	t, err := openSymbols(ctx, o.exe)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	w := bufio.NewWriterSize(p.out, 64<<10)
+	defer func() { err = errors.Join(err, w.Flush()) }()
+	a := answerer{o: o, t: t, w: w, names: map[string]string{}}
+	if len(args) > 0 {
+		if o.style == "JSON" {
+			w.WriteByte('[')
+		}
+		for i, text := range args {
+			if i > 0 && o.style == "JSON" {
+				w.WriteByte(',')
+			}
+			if err := a.answer(text); err != nil {
+				return err
+			}
+		}
+		if o.style == "JSON" {
+			w.WriteString("]\n")
+		}
+		return nil
+	}
+	in := bufio.NewScanner(p.in)
+	for in.Scan() {
+		if err := a.answer(strings.TrimSpace(in.Text())); err != nil {
+			return err
+		}
+		if o.style == "JSON" {
+			w.WriteByte('\n')
+		}
+		// A person, or a program that asks one address at a time, waits for the answer.
+		if err := w.Flush(); err != nil {
+			return err
+		}
+	}
+	return in.Err()
+}
+
+// answerer prints answers in the style asked for.
+type answerer struct {
+	o     *addr2lineOptions
+	t     *symbolTable
+	w     *bufio.Writer
+	buf   []symcache.Frame
+	names map[string]string // readable names already made
+}
+
+// llvmFrame is a frame in the JSON style.
+type llvmFrame struct {
+	Column, Discriminator       int
+	FileName, FunctionName      string
+	Line                        uint32
+	StartAddress, StartFileName string
+	StartLine                   int
+}
+
+func (a *answerer) answer(text string) error {
+	addr, err := strconv.ParseUint(strings.TrimPrefix(strings.TrimPrefix(text, "0x"), "0X"), 16, 64)
+	if err != nil {
+		if a.o.style == "JSON" {
+			return a.json(map[string]any{"Error": map[string]string{"Message": "unable to parse arguments: " + text}, "ModuleName": a.o.exe})
+		}
+		_, err := fmt.Fprintln(a.w, text)
+		return err
+	}
+	a.buf = a.buf[:0]
+	if base := a.t.Module().ImageBase; addr >= base {
+		a.buf = a.t.Lookup(addr-base, a.buf)
+	}
+	frames := a.buf
+	if !a.o.inlines && a.o.style != "JSON" {
+		frames = frames[:min(1, len(frames))]
+	}
+	if a.o.style == "JSON" {
+		symbol := make([]llvmFrame, 0, max(1, len(frames)))
+		for _, f := range frames {
+			j := llvmFrame{FileName: a.file(f), FunctionName: a.name(f), Line: f.Line}
+			if fn := a.t.Function(f); fn.HasAddr {
+				j.StartAddress = fmt.Sprintf("%#x", fn.Addr+a.t.Module().ImageBase)
+			}
+			symbol = append(symbol, j)
+		}
+		if len(symbol) == 0 {
+			symbol = append(symbol, llvmFrame{})
+		}
+		return a.json(map[string]any{"Address": fmt.Sprintf("%#x", addr), "ModuleName": a.o.exe, "Symbol": symbol})
+	}
+	if a.o.addresses {
+		sep := "\n"
+		if a.o.pretty {
+			sep = ": "
+		}
+		fmt.Fprintf(a.w, "%#x%s", addr, sep)
+	}
+	if len(frames) == 0 {
+		a.print("??", "??", 0, false)
+	}
+	for i, f := range frames {
+		name, file := a.name(f), a.file(f)
+		if name == "" {
+			name = "??"
+		}
+		// Without -f the symbol table is not asked, which says no more than a file.
+		if file == "" || !a.o.functions && a.t.Function(f).Public {
+			file = "??"
+		}
+		a.print(name, file, f.Line, i > 0)
+	}
+	if a.o.style == "LLVM" {
+		a.w.WriteByte('\n')
+	}
+	return nil
+}
+
+func (a *answerer) print(name, file string, line uint32, inlinedBy bool) {
+	if inlinedBy && a.o.pretty {
+		a.w.WriteString(" (inlined by) ")
+	}
+	if a.o.functions {
+		a.w.WriteString(name)
+		if a.o.pretty {
+			a.w.WriteString(" at ")
+		} else {
+			a.w.WriteByte('\n')
+		}
+	}
+	a.w.WriteString(file)
+	a.w.WriteByte(':')
+	var digits [10]byte
+	a.w.Write(strconv.AppendUint(digits[:0], uint64(line), 10))
+	if a.o.style == "LLVM" {
+		a.w.WriteString(":0")
+	}
+	a.w.WriteByte('\n')
+}
+
+func (a *answerer) name(f symcache.Frame) string {
+	name := a.t.Name(f)
+	if !a.o.demangle {
+		return string(name)
+	}
+	readable, ok := a.names[string(name)]
+	if !ok {
+		readable = demangle.Name(string(name))
+		a.names[string(name)] = readable
+	}
+	return readable
+}
+
+func (a *answerer) file(f symcache.Frame) string {
+	file := string(a.t.File(f))
+	if a.o.bases && file != "" {
+		return path.Base(strings.ReplaceAll(file, `\`, "/"))
+	}
+	return file
+}
+
+func (a *answerer) json(v any) error {
+	b, err := json.Marshal(v)
+	if err == nil {
+		_, err = a.w.Write(b)
+	}
+	return err
+}
