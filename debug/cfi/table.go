@@ -263,7 +263,7 @@ func (c *Cache) CPU() *CPU { return c.cpu }
 
 // Lookup returns the rules at an address relative to the image base.
 func (c *Cache) Lookup(addr uint64) (Rules, bool) {
-	i := c.index.Find(addr)
+	i, _ := c.index.Find(addr)
 	if i < 0 {
 		return Rules{}, false
 	}

@@ -17,6 +17,10 @@ import (
 type Object struct {
 	Format string // "elf", "breakpad"
 	Module symbols.Module
+	// HasSymbols: names can be had of the file, HasDebugInfo: with files and lines. For a .sym both are
+	// only known after reading it, and true.
+	HasSymbols, HasDebugInfo bool
+	HasRules                 bool // unwind rules; likewise
 
 	data []byte
 	elf  *elf.File
@@ -42,13 +46,13 @@ func Open(data []byte) (*Object, error) {
 		m := symbols.Module{
 			ID: f.DebugID(), CodeID: f.CodeID(), OS: "Linux", Arch: f.Arch(), Name: f.SOName(), ImageBase: f.ImageBase(),
 		}
-		return &Object{Format: "elf", Module: m, elf: f}, nil
+		return &Object{Format: "elf", Module: m, HasSymbols: f.HasSymbols(), HasDebugInfo: f.HasDebugInfo(), HasRules: f.HasUnwindInfo(), elf: f}, nil
 	case breakpad.Probe(data):
 		m, err := breakpad.Header(data)
 		if err != nil {
 			return nil, err
 		}
-		return &Object{Format: "breakpad", Module: m, data: data}, nil
+		return &Object{Format: "breakpad", Module: m, HasSymbols: true, HasDebugInfo: true, HasRules: true, data: data}, nil
 	}
 	return nil, &debug.FormatError{Format: "object", Reason: "unknown file format", Err: debug.ErrUnsupported}
 }

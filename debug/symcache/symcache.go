@@ -126,9 +126,21 @@ func u32(b []byte, i int) uint32 { return binary.LittleEndian.Uint32(b[4*i:]) }
 // Lookup appends the frames at addr to buf, innermost first, and returns it. It appends nothing where
 // nothing is known, and does not allocate if buf has room.
 func (c *Cache) Lookup(addr uint64, buf []Frame) []Frame {
-	i := c.index.Find(addr)
+	buf, _ = c.LookupRange(addr, buf)
+	return buf
+}
+
+// Covers reports whether anything is known at addr.
+func (c *Cache) Covers(addr uint64) bool {
+	i, _ := c.index.Find(addr)
+	return i >= 0 && u32(c.ranges, 2*i) != noScope
+}
+
+// LookupRange is Lookup that also returns where the code begins that belongs to the same line.
+func (c *Cache) LookupRange(addr uint64, buf []Frame) (frames []Frame, start uint64) {
+	i, start := c.index.Find(addr)
 	if i < 0 {
-		return buf
+		return buf, 0
 	}
 	r := c.ranges[i*rangeSize:]
 	scope, line := u32(r, 0), u32(r, 1)
@@ -139,7 +151,7 @@ func (c *Cache) Lookup(addr uint64, buf []Frame) []Frame {
 		limit = scope // callers come first, which also ends the chain
 		scope, line = caller, u32(s, 3)
 	}
-	return buf
+	return buf, start
 }
 
 // Name returns the linkage name of a frame's function, where the source had one, else its plain name;

@@ -2,7 +2,7 @@
 //
 //   crashapp MODE [--handler=PATH --database=DIR --url=URL] [--annotation=KEY=VALUE ...]
 //
-// Modes: inline, thread, overflow, abort, pure, handler, none.
+// Modes: inline, thread, overflow, abort, pure, handler; work and none do not crash.
 
 #include <signal.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@
 
 #include <condition_variable>
 #include <mutex>
+#include <stdexcept>
 #include <thread>
 
 #include "handler.h"
@@ -62,6 +63,26 @@ __attribute__((noinline)) void CrashInHandler() {
   signal(SIGUSR1, OnSignal);
   raise(SIGUSR1);
   sink = sink + 1;
+}
+
+// work: the same functions with a pointer that is good, for tests that follow every instruction.
+void Work() {
+  static const volatile int good = 5;
+  bad = &good;
+  CrashInline();
+  CrashInHandler();
+  shapes::Square square(3);
+  std::string text = "area " + std::to_string(square.Twice());
+  std::vector<std::string> parts;
+  for (int i = 0; i < 3; i++) parts.push_back(text + std::to_string(i));
+  std::function<int(int)> add = [&](int n) { return n + static_cast<int>(parts.size()); };
+  sink = add(sink);
+  try {
+    if (sink != 0) throw std::runtime_error(parts[0]);
+  } catch (const std::exception& e) {
+    sink = static_cast<int>(strlen(e.what()));
+  }
+  printf("%d\n", sink);
 }
 
 // Worker waits in a second thread while the first one crashes.
@@ -134,6 +155,8 @@ int main(int argc, char** argv) {
     CrashPure();
   } else if (strcmp(mode, "handler") == 0) {
     CrashInHandler();
+  } else if (strcmp(mode, "work") == 0) {
+    Work();
   } else if (strcmp(mode, "none") != 0) {
     fprintf(stderr, "crashapp: unknown mode %s\n", mode);
     return 2;

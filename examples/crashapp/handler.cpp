@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 namespace crash {
@@ -23,6 +24,55 @@ struct __attribute__((packed)) ExceptionInformation {
 };
 
 constexpr int kSignals[] = {SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+
+// ReadableStack returns sp, or the next page above it that can be read: where a stack has run out, sp
+// itself lies in the guard page. A system call says so instead of crashing.
+uintptr_t ReadableStack(uintptr_t sp) {
+  int probe[2];
+  if (pipe(probe) != 0) return sp;
+  for (int pages = 0; pages < 64 && write(probe[1], reinterpret_cast<void*>(sp), 1) < 0; pages++) {
+    sp = (sp + 4096) & ~uintptr_t{4095};
+  }
+  close(probe[0]);
+  close(probe[1]);
+  return sp;
+}
+
+// WaitOn waits for a child with the stack pointer at sp. Crashpad saves the stack that a thread is on, and
+// this thread is on its alternate one; the stack that matters is the one that crashed. All signals are
+// blocked, so nothing writes there.
+int WaitOn(uintptr_t sp, pid_t child) {
+#if defined(__x86_64__)
+  long result;
+  static int status;
+  do {
+    register long options asm("r10") = 0;
+    asm volatile(
+        "mov %%rsp, %%r12\n"
+        "mov %[sp], %%rsp\n"
+        "syscall\n"
+        "mov %%r12, %%rsp\n"
+        : "=a"(result)
+        : "a"(SYS_wait4), "D"(static_cast<long>(child)), "S"(&status), "d"(0L), "r"(options), [sp] "r"(sp)
+        : "rcx", "r11", "r12", "memory");
+  } while (result == -EINTR);
+  return static_cast<int>(result);
+#else
+  (void)sp;
+  int status, result;
+  while ((result = waitpid(child, &status, 0)) < 0 && errno == EINTR) {
+  }
+  return result;
+#endif
+}
+
+uintptr_t StackPointer(void* context) {
+#if defined(__x86_64__)
+  return static_cast<uintptr_t>(static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RSP]);
+#else
+  return reinterpret_cast<uintptr_t>(context);
+#endif
+}
 
 // Report runs in a signal handler: nothing here allocates or locks.
 void Report(siginfo_t* info, void* context) {
@@ -61,9 +111,7 @@ void Report(siginfo_t* info, void* context) {
   prctl(PR_SET_PTRACER, child, 0, 0, 0);
   close(ready[0]);
   close(ready[1]);
-  int status;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
+  WaitOn(ReadableStack(StackPointer(context)), child);
 }
 
 void Handle(int number, siginfo_t* info, void* context) {
@@ -91,7 +139,7 @@ void Install(const Config& c) {
   struct sigaction action = {};
   action.sa_sigaction = Handle;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-  sigemptyset(&action.sa_mask);
+  sigfillset(&action.sa_mask);
   for (int s : kSignals) sigaction(s, &action, nullptr);
 }
 

@@ -61,8 +61,8 @@ func (f *File) OpenIndex(startsTag, segmentsTag uint32) (Index, error) {
 // Len returns the number of ranges.
 func (x Index) Len() int { return len(x.starts) / startSize }
 
-// Find returns the number of the range that addr is in, −1 if it is before all of them.
-func (x Index) Find(addr uint64) int {
+// Find returns the number of the range that addr is in and where it starts; −1 if addr is before all.
+func (x Index) Find(addr uint64) (i int, start uint64) {
 	lo, hi := 0, len(x.segments)/segmentSize
 	for lo < hi {
 		if mid := (lo + hi) / 2; binary.LittleEndian.Uint64(x.segments[mid*segmentSize:]) <= addr {
@@ -72,11 +72,11 @@ func (x Index) Find(addr uint64) int {
 		}
 	}
 	if lo == 0 {
-		return -1
+		return -1, 0
 	}
 	base, first, count := x.segment(lo - 1)
 	if count == 0 {
-		return -1
+		return -1, 0
 	}
 	// Out of the segment's reach, its last range decides.
 	target := uint32(min(addr-base, 1<<32-1))
@@ -90,9 +90,9 @@ func (x Index) Find(addr uint64) int {
 		left -= half
 	}
 	if x.start(at) > target {
-		return -1
+		return -1, 0
 	}
-	return at
+	return at, base + uint64(x.start(at))
 }
 
 // All yields the numbers and starts of all ranges in order.

@@ -32,7 +32,8 @@ func index(t testing.TB, addrs []uint64) tables.Index {
 }
 
 func TestIndex(t *testing.T) {
-	if x := index(t, nil); x.Find(0) != -1 || x.Len() != 0 {
+	x := index(t, nil)
+	if i, _ := x.Find(0); i != -1 || x.Len() != 0 {
 		t.Error("an empty index finds something")
 	}
 	rng := rand.New(rand.NewPCG(1, 1))
@@ -61,8 +62,9 @@ func TestIndex(t *testing.T) {
 		for _, a := range addrs {
 			for _, addr := range []uint64{a - 1, a, a + 1, a + 1<<32, 1<<64 - 1} {
 				want := sort.Search(len(addrs), func(i int) bool { return addrs[i] > addr }) - 1
-				if got := x.Find(addr); got != want {
-					t.Fatalf("Find(%#x) = %d, want %d in %#x", addr, got, want, addrs)
+				got, start := x.Find(addr)
+				if got != want || got >= 0 && start != addrs[got] {
+					t.Fatalf("Find(%#x) = %d, %#x, want %d in %#x", addr, got, start, want, addrs)
 				}
 			}
 		}
