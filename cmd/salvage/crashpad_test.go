@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -245,6 +246,57 @@ func TestCrashpadAgainstGDB(t *testing.T) {
 				compareGDB(t, r.Threads[r.Crashing], askGDB(t, gdb, args))
 			})
 		}
+	}
+}
+
+// The command, from a dump and the program to the line.
+func TestStackwalkCommand(t *testing.T) {
+	app := buildCrashapp(t, "g++", "-O2")
+	dump, _ := crash(t, app, "inline")
+	file := filepath.Join(t.TempDir(), "crash.dmp")
+	if err := os.WriteFile(file, dump, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var out, stderr bytes.Buffer
+	if code := run([]string{"stackwalk", "--json", file, app}, nil, &out, &stderr); code != 0 {
+		t.Fatalf("exit %d: %s", code, stderr.Bytes())
+	}
+	var r struct {
+		CrashInfo struct {
+			Type    string
+			Address string
+		} `json:"crash_info"`
+		Thread struct {
+			Frames []struct {
+				Function, File, Trust string
+				Line                  int
+				Inlines               []struct {
+					Function, File string
+					Line           int
+				}
+			}
+		} `json:"crashing_thread"`
+		Crashpad struct {
+			Annotations []struct{ Name, Value string }
+		}
+	}
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+		t.Fatal(err)
+	}
+	if r.CrashInfo.Type != "SIGSEGV / SEGV_MAPERR" || r.CrashInfo.Address != "0x0000000000000010" || len(r.Thread.Frames) < 3 {
+		t.Fatalf("%+v", r)
+	}
+	f := r.Thread.Frames[0]
+	if len(f.Inlines) != 2 || f.Inlines[0].Function != "shapes::Deref(int const volatile*)" || path.Base(f.Inlines[0].File) != "shapes.h" || f.Inlines[0].Line != 19 ||
+		path.Base(f.Inlines[1].File) != "crashapp.cpp" || !strings.Contains(f.Function, "Grid<shapes::Point>::Sum") || f.Trust != "context" {
+		t.Errorf("%+v", f)
+	}
+	if fmt.Sprint(r.Crashpad.Annotations) != "[{prod crashapp} {ver 1.0}]" {
+		t.Errorf("annotations %v", r.Crashpad.Annotations)
+	}
+	out.Reset()
+	if code := run([]string{"stackwalk", "--brief", file, app}, nil, &out, &stderr); code != 0 || !strings.Contains(out.String(), "Crash reason:  SIGSEGV / SEGV_MAPERR\n") {
+		t.Errorf("exit %d: %s", code, out.Bytes())
 	}
 }
 

@@ -45,7 +45,7 @@ func run(args []string, in io.Reader, out, stderr io.Writer) int {
 		return errs.Public(errs.Invalid, "%v\nSee '%s --help'.", err, c.CommandPath())
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(p.addr2lineCommand(), p.symcacheCommand(), p.versionCommand())
+	root.AddCommand(p.addr2lineCommand(), p.stackwalkCommand(), p.symcacheCommand(), p.versionCommand())
 	err := root.ExecuteContext(ctx)
 	if err != nil {
 		fmt.Fprintf(stderr, "salvage: %v\n", err)

@@ -17,7 +17,8 @@ func TestMain(m *testing.M) {
 
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script", UpdateScripts: *update, RequireExplicitExec: true,
+		Condition: func(c string) (bool, error) { return c == "fixtures" && os.Getenv("SALVAGE_FIXTURES") != "", nil },
+		Dir:       "testdata/script", UpdateScripts: *update, RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("FIXTURES", os.Getenv("SALVAGE_FIXTURES"))
 			return nil

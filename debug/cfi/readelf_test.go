@@ -48,7 +48,7 @@ func ehFrame(t testing.TB, data []byte) *cfi.Cache {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%+v", st)
+	t.Logf("%d ranges, %d rules, %d bytes", st.Ranges, st.Rules, st.Bytes)
 	c, err := cfi.Parse(out.Bytes())
 	if err != nil {
 		t.Fatal(err)

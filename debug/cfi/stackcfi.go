@@ -2,6 +2,7 @@ package cfi
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 
 	"salvage/debug/breakpad"
@@ -130,7 +131,10 @@ func (b *Builder) textRule(tokens [][]byte, isCFA bool, self uint8) (rule, bool)
 	}
 	// The shapes that nearly all rules have.
 	base, offset, ok := b.sum(tokens)
-	if ok && isCFA && base != cfaBase {
+	if isCFA && slices.ContainsFunc(tokens, func(t []byte) bool { return string(t) == ".cfa" }) {
+		return rule{}, false
+	}
+	if ok && isCFA {
 		return rule{kind: ruleRegister, reg: base, offset: offset}, true
 	}
 	if ok && !isCFA {

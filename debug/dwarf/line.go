@@ -240,7 +240,7 @@ func (w *walker) runProgram(h lineHeader, c *cursor.Cursor) {
 			switch ext.U8() {
 			case lneEndSequence:
 				if n := len(t.rows); n > first {
-					if end := addr; end > t.rows[first].addr && w.keepSequence(t.rows[first].addr, h.addrSize) {
+					if end := addr; end > t.rows[first].addr && end-t.rows[first].addr < 1<<32 && w.keepSequence(t.rows[first].addr, h.addrSize) {
 						t.sequences = append(t.sequences, sequence{t.rows[first].addr, end, first, n})
 					} else {
 						t.rows = t.rows[:first]
@@ -311,13 +311,16 @@ func (w *walker) appendLines(u *unit, b *symbols.Batch, low, high uint64) {
 				end = rows[k+1].addr
 			}
 			start := max(rows[k].addr, low)
-			end = min(end, high)
-			for start < end { // a row over 4 GiB is several
-				size := min(end-start, 1<<32-1)
+			if end = min(end, high); start < end {
+				// Functions share rows where code was folded; without a limit overlapping functions and
+				// sequences would make the work quadratic.
+				if w.rowWork++; w.rowWork > 64*len(t.rows)+1<<16 {
+					w.fail("functions share lines without end")
+					return
+				}
 				b.Lines = append(b.Lines, symbols.Line{
-					Addr: start - w.r.opts.ImageBase, Size: uint32(size), File: w.file(u, uint64(rows[k].file)), Line: rows[k].line,
+					Addr: start - w.r.opts.ImageBase, Size: uint32(min(end-start, 1<<32-1)), File: w.file(u, uint64(rows[k].file)), Line: rows[k].line,
 				})
-				start += size
 			}
 		}
 	}

@@ -35,10 +35,10 @@ func (w *walker) ranges(u *unit, e *entry, buf []pcRange) []pcRange {
 //
 // Linkers that throw a section away still fill in the addresses that debug information has of it: with
 // 0 (GNU ld, plus the offset in the section), 1 (GNU ld in range lists, where 0 would end the list), or
-// all ones and all ones less one (lld since 11).
+// all ones and all ones less one (lld since 11). Code over 4 GiB is damage.
 func (w *walker) code(u *unit, low, high uint64, buf []pcRange) []pcRange {
 	tombstone := ^uint64(0) >> (64 - 8*uint(u.addrSize))
-	if high <= low || low >= tombstone-1 || high > tombstone {
+	if high <= low || low >= tombstone-1 || high > tombstone || high-low > 1<<32-1 {
 		return buf
 	}
 	if !symbols.InCode(w.r.opts.Executable, low) {

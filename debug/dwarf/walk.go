@@ -28,6 +28,7 @@ type walker struct {
 	rangeBuf  []pcRange        // of the open functions
 	covered   []pcRange        // of the functions of the unit
 	lineWork  uint64
+	rowWork   int // rows handed on in the current unit
 	open      []openFunction
 	entry     entry
 	pathBuf   []byte
@@ -57,7 +58,7 @@ func (w *walker) fail(reason string) {
 
 // unit walks one unit.
 func (w *walker) unit(ctx context.Context, u *unit) unitResult {
-	w.failed, w.hasRows, w.done = "", false, nil
+	w.failed, w.hasRows, w.done, w.rowWork = "", false, nil, 0
 	if len(w.names) > 1<<16 { // mostly of use inside one unit
 		clear(w.names)
 	}
@@ -257,6 +258,11 @@ func (w *walker) fill(u *unit) *symbols.Batch {
 
 func (w *walker) fillSpan(u *unit, b *symbols.Batch, low, high uint64) {
 	for low < high {
+		// Sequences that overlap would each be filled with all symbols.
+		if w.rowWork++; w.rowWork > 64*len(w.table.rows)+1<<16 {
+			w.fail("line tables overlap without end")
+			return
+		}
 		s := Symbol{High: high}
 		if w.r.opts.Symbol != nil {
 			s = w.r.opts.Symbol(low)

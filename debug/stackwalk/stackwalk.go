@@ -105,6 +105,10 @@ type Module struct {
 	Symbols Symbols
 }
 
+// maxFrames bounds the frames of a report: many threads of a hostile dump may share one stack. A frame
+// takes some 600 bytes; real dumps with a thousand threads have some 20,000 frames.
+const maxFrames = 200_000
+
 // Options of Walk.
 type Options struct {
 	Limits  unwind.Limits
@@ -123,6 +127,9 @@ func Walk(ctx context.Context, d *minidump.Dump, p Provider, o Options) *Report 
 	crashing, state, ok := triage.RequestingThread(d)
 	if ok {
 		r.Crashing = crashing
+	}
+	if share := maxFrames / max(1, len(d.Threads)); o.Limits.Frames == 0 || o.Limits.Frames > share {
+		o.Limits.Frames = min(max(share, 2), cmp.Or(o.Limits.Frames, unwind.DefaultFrames))
 	}
 	workers := o.Workers
 	if workers <= 0 {
@@ -206,7 +213,9 @@ func (w *walk) name(f *Frame) {
 	}
 	outer := names[len(names)-1]
 	f.Function, f.File, f.Line, f.Start = w.demangle(outer.Function), outer.File, outer.Line, m.Addr+outer.Start
-	f.LineStart = m.Addr + names[0].LineStart
+	if names[0].LineStart > 0 {
+		f.LineStart = m.Addr + names[0].LineStart
+	}
 	if f.Function == "" {
 		f.NoName = "the symbols of the module have no name for the function"
 	}

@@ -135,7 +135,7 @@ func InCode(executable []Extent, addr uint64) bool {
 
 // Repairs counts the records that were changed or dropped to make sense of an input.
 type Repairs struct {
-	EmptyRecords   int // without size, or larger than the address space
+	EmptyRecords   int // without size, or too large to be code
 	OutsideParent  int // lines and inlined calls beyond their function, or cut at its end
 	OverlapLines   int // lines that lost bytes to an earlier line
 	OverlapInlines int // inlined calls that were cut at, or moved behind, a sibling

@@ -50,7 +50,7 @@ type row struct{ offset, scope, line uint32 }
 // Build reads all of src and writes a cache of it to w. Module may be filled in while src runs; it is
 // read afterwards.
 //
-// Functions over 4 GiB and tables over 2³² entries are refused with debug.ErrTooLarge. The output
+// Tables over 2³² entries are refused with debug.ErrTooLarge; functions over 4 GiB are dropped. The output
 // depends on the batches and their order alone.
 func Build(ctx context.Context, w io.Writer, module *symbols.Module, src symbols.Source, o Options) (Stats, error) {
 	blocks, err := flattenAll(ctx, src, o.Workers)
@@ -130,8 +130,9 @@ func (b *block) fill(f *symbols.Flattener, batch *symbols.Batch) error {
 	b.rows = make([]row, 0, len(batch.Lines)+len(batch.Inlines)+len(batch.Functions))
 	for i := range batch.Functions {
 		fn := &batch.Functions[i]
-		if fn.Size > 1<<32-1 {
-			return tooLarge("function over 4 GiB")
+		if fn.Size > 1<<32-1 { // no code is; rows count in 32 bits
+			f.Repairs.EmptyRecords++
+			fn.Size = 0
 		}
 		f.Flatten(batch, fn)
 		b.funcs[i] = function{fn.Addr, fn.Size, uint32(len(b.rows)), uint32(len(b.scopes))}

@@ -58,9 +58,14 @@ func amd64FramePointer(w *walker, f *Frame) (regs cfi.Registers, ok bool) {
 		if sp <= rsp || bp < sp && bp != 0 || !w.cpu.canonical(pc) {
 			continue
 		}
+		// A chain leads to the next frame or ends in zero. 0xcccc…, which debug builds fill stacks with, passes
+		// for an address otherwise (rust-minidump's invalid-parameter.dmp).
+		if _, ok := w.word(bp); !ok && bp != 0 {
+			return regs, false
+		}
 		// Where rbp is an ordinary register it may point to any data: a return address must be code. One of
 		// zero ends the chain.
-		if pc != 0 && !w.executable(pc) {
+		if code, known := w.executable(pc); pc != 0 && !code && (known || bp == 0) {
 			continue
 		}
 		regs.Set(w.cpu.PC, pc)
@@ -71,26 +76,25 @@ func amd64FramePointer(w *walker, f *Frame) (regs cfi.Registers, ok bool) {
 	return regs, false
 }
 
-// executable reports whether addr may be code: it is in a module, or in memory that is executable or
-// that the dump says nothing about.
-func (w *walker) executable(addr uint64) bool {
+// executable reports whether addr is code: in a module, or in memory that is executable. It is not known
+// if the dump does not describe the memory, as Crashpad's of Linux do not: just-in-time code is possible.
+func (w *walker) executable(addr uint64) (code, known bool) {
 	if w.dump.ModuleAt(addr) != nil {
-		return true
+		return true, true
 	}
-	known := false
 	for _, m := range w.dump.Linux.Maps {
 		known = true
 		if addr >= m.Start && addr < m.End {
-			return m.Execute
+			return m.Execute, true
 		}
 	}
 	for _, m := range w.dump.MemoryInfo {
 		known = true
 		if addr-m.Base < m.Size {
-			return m.Executable()
+			return m.Executable(), true
 		}
 	}
-	return !known
+	return false, known
 }
 
 // amd64Scan looks for a return address on the stack. The word below it is the saved rbp of the callee if

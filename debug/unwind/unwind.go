@@ -58,12 +58,14 @@ type Provider interface {
 // Limits of a walk.
 type Limits struct {
 	// Frames that are kept: of a deeper stack the first and the last halves of them, so that both the
-	// crash and where a recursion started are visible. Default 1024.
+	// crash and where a recursion started are visible. Default DefaultFrames.
 	Frames int
 }
 
+// DefaultFrames is how many frames of a stack are kept.
+const DefaultFrames = 1024
+
 const (
-	defaultFrames = 1024
 	// maxFrames ends any walk. A frame takes 8 bytes at least; the largest stacks known to be dumped have
 	// 64 MiB.
 	maxFrames = 8 << 20
@@ -90,16 +92,12 @@ type walker struct {
 }
 
 // Walk returns the frames of a thread that was in the state of ctx, innermost first. Stack is the
-// thread's stack memory. It returns nothing if the CPU is not unwound here or ctx is nil.
+// thread's stack memory. It returns nothing if state is nil, and one frame if the CPU is not unwound here.
 func Walk(ctx context.Context, d *minidump.Dump, state *minidump.Context, stack minidump.Region, p Provider, l Limits) Stack {
 	if state == nil {
 		return Stack{}
 	}
-	c := cpus[state.CPU]
-	if c == nil {
-		return Stack{}
-	}
-	w := &walker{cpu: c, dump: d, stack: stack, provider: p, order: binary.LittleEndian}
+	w := &walker{cpu: cpus[state.CPU], dump: d, stack: stack, provider: p, order: binary.LittleEndian}
 	if d.BigEndian {
 		w.order = binary.BigEndian
 	}
@@ -116,7 +114,7 @@ func Walk(ctx context.Context, d *minidump.Dump, state *minidump.Context, stack 
 func (w *walker) run(ctx context.Context, first Frame, l Limits) Stack {
 	limit := l.Frames
 	if limit <= 0 {
-		limit = defaultFrames
+		limit = DefaultFrames
 	}
 	half := max(1, limit/2)
 	var head, tail []Frame // tail is a ring once it is full
@@ -156,6 +154,9 @@ func (w *walker) run(ctx context.Context, first Frame, l Limits) Stack {
 
 // caller returns the frame that called f, and notes in f what was learned of it.
 func (w *walker) caller(f *Frame) (Frame, bool) {
+	if w.cpu == nil {
+		return Frame{}, false
+	}
 	sp, ok := f.Registers.Get(w.cpu.SP)
 	if !ok {
 		return Frame{}, false

@@ -71,8 +71,8 @@ void Work() {
   bad = &good;
   CrashInline();
   CrashInHandler();
-  shapes::Square square(3);
-  std::string text = "area " + std::to_string(square.Twice());
+  auto* square = new shapes::Square(3);  // kept: its destructor is the crash of mode pure
+  std::string text = "area " + std::to_string(square->Twice());
   std::vector<std::string> parts;
   for (int i = 0; i < 3; i++) parts.push_back(text + std::to_string(i));
   std::function<int(int)> add = [&](int n) { return n + static_cast<int>(parts.size()); };

@@ -1,0 +1,249 @@
+package stackwalk
+
+import (
+	"bufio"
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"salvage/debug/minidump"
+	"salvage/debug/unwind"
+)
+
+// HumanOptions of WriteHuman.
+type HumanOptions struct {
+	Brief bool // end behind the thread the dump is about
+}
+
+// WriteHuman writes the report as text for people: byte for byte that of minidump-stackwalk 0.27 as far as
+// the report knows what that does, with a line of ours where frames of a deep stack are left out. Names and
+// paths stand in it as the dump has them, control characters included. An error is the writer's.
+func (r *Report) WriteHuman(w io.Writer, o HumanOptions) error {
+	t := &text{bufio.NewWriter(w), r}
+	t.process()
+	if t.Crashing >= 0 {
+		how := "crashed"
+		if t.Crash == nil {
+			how = "requested dump, did not crash"
+		}
+		t.thread(t.Crashing, " ("+how+")")
+		t.line("")
+	}
+	if !o.Brief {
+		for i := range t.Threads {
+			if i != t.Crashing && !t.Threads[i].Skipped {
+				t.thread(i, "")
+			}
+		}
+		t.modules()
+		t.streams()
+	}
+	return t.w.Flush()
+}
+
+// text writes lines; errors of the writer are kept by w.
+type text struct {
+	w *bufio.Writer
+	*Report
+}
+
+func (t *text) printf(format string, args ...any) { fmt.Fprintf(t.w, format, args...) }
+
+func (t *text) line(format string, args ...any) {
+	t.printf(format, args...)
+	t.w.WriteByte('\n')
+}
+
+func (t *text) process() {
+	s := t.system()
+	t.line("Operating system: %s", osName(s))
+	t.line("                  %s", osVersion(s))
+	t.line("CPU: %v", s.CPU)
+	if info := cpuInfo(s); info != "" {
+		t.line("     %s", info)
+	}
+	plural := ""
+	if s.Processors > 1 {
+		plural = "s"
+	}
+	t.line("     %d CPU%s", s.Processors, plural)
+	if t.Dump.Linux.LSBRelease != nil {
+		d := t.Dump.Linux.Distribution()
+		t.line("Linux %s %s - %s (%s)", d.ID, d.Release, d.Codename, d.Description)
+	}
+	t.line("")
+	if t.Crash != nil {
+		t.line("Crash reason:  %s", t.Crash.Reason)
+		t.line("Crash address: %s", t.hex(t.Crash.Address))
+	} else {
+		t.line("No crash")
+	}
+	if seconds, ok := t.uptime(); ok {
+		t.line("Process uptime: %d seconds\n", seconds)
+	} else {
+		t.line("Process uptime: not available\n")
+	}
+	if n, ok := t.mapCount(); ok {
+		t.line("Linux memory map count: %d\n", n)
+	}
+}
+
+func (t *text) thread(i int, how string) {
+	thread := &t.Threads[i]
+	name, _ := thread.threadName()
+	t.line("Thread %d %s%s - tid: %d", i, name, how, thread.ID)
+	if len(thread.Frames) == 0 {
+		t.line("<no frames>")
+	}
+	n := 0 // inlined calls count too
+	for k := range thread.Frames {
+		f := &thread.Frames[k]
+		if left := thread.number(k) - k; k > 0 && k == thread.Cut {
+			t.line("    (%d frames are left out)", left)
+			n += left
+		}
+		module := ""
+		if f.Module != nil {
+			module = leaf(f.Module.Name)
+		}
+		for _, c := range f.Inlines {
+			t.printf("%2d  %s!%s", n, module, c.Function)
+			if c.File != "" && c.Line != 0 {
+				t.printf(" [%s : %d]", leaf(c.File), c.Line)
+			}
+			t.line("\n    Found by: inlining")
+			n++
+		}
+		t.printf("%2d  ", n)
+		t.place(f, module)
+		t.line("")
+		t.registers(i, f)
+		t.line("    Found by: %s", trustTexts[f.Trust])
+		n++
+	}
+}
+
+var trustTexts = [...]string{
+	unwind.TrustContext:      "given as instruction pointer in context",
+	unwind.TrustCFI:          "call frame info",
+	unwind.TrustFramePointer: "previous frame's frame pointer",
+	unwind.TrustScan:         "stack scanning",
+}
+
+// place says where a frame is.
+func (t *text) place(f *Frame, module string) {
+	switch {
+	case f.Module == nil:
+		t.printf("%#x", f.Lookup)
+		for _, u := range f.Unloaded {
+			offsets := make([]string, len(u.Offsets))
+			for i, o := range u.Offsets {
+				offsets[i] = fmt.Sprintf("%#x", o)
+			}
+			t.printf(" (unloaded %s@%s)", u.Name, strings.Join(offsets, "|"))
+		}
+	case f.Function == "":
+		t.printf("%s + %#x", module, f.Lookup-f.Module.Addr)
+	case f.File == "" || f.Line == 0:
+		t.printf("%s!%s + %#x", module, f.Function, f.Lookup-f.Start)
+	case f.LineStart == 0:
+		t.printf("%s!%s [%s : %d]", module, f.Function, leaf(f.File), f.Line)
+	default:
+		t.printf("%s!%s [%s : %d + %#x]", module, f.Function, leaf(f.File), f.Line, f.Lookup-f.LineStart)
+	}
+}
+
+// registers writes as many registers a line as fit into 80 characters.
+func (t *text) registers(i int, f *Frame) {
+	line := ""
+	names, values := t.Report.registers(i, f)
+	for _, name := range names {
+		v, ok := values[name]
+		if !ok {
+			continue
+		}
+		next := fmt.Sprintf(" %6s = %s", name, t.hex(v))
+		if len(line)+len(next) > 80 {
+			t.line(" %s", line)
+			line = ""
+		}
+		line += next
+	}
+	if line != "" {
+		t.line(" %s", line)
+	}
+}
+
+func (t *text) modules() {
+	t.line("\nLoaded modules:")
+	main := t.Dump.MainModule()
+	for _, m := range t.Dump.ModulesByAddr() {
+		t.printf("0x%08x - 0x%08x  %s  %s", m.Addr, m.End()-1, leaf(m.Name), cmp.Or(m.Version, "???"))
+		if main != nil && m.Addr == main.Addr {
+			t.printf("  (main)")
+		}
+		t.line("")
+	}
+	t.line("\nUnloaded modules:")
+	unloaded := slices.Clone(t.Dump.Unloaded)
+	slices.SortStableFunc(unloaded, func(a, b minidump.UnloadedModule) int {
+		return cmp.Or(cmp.Compare(a.Addr, b.Addr), cmp.Compare(a.Size, b.Size))
+	})
+	for _, m := range unloaded {
+		t.line("0x%08x - 0x%08x  %s", m.Addr, m.Addr+uint64(m.Size)-1, leaf(m.Name))
+	}
+}
+
+// The streams that minidump-stackwalk names and does not read; besides them those of Windows CE.
+var unread = map[minidump.StreamType]string{
+	0: "UnusedStream", 1: "ReservedStream0", 2: "ReservedStream1", 8: "ThreadExListStream", 10: "CommentStreamA", 11: "CommentStreamW",
+	13: "FunctionTable", 18: "HandleOperationListStream", 19: "TokenStream", 20: "JavaScriptDataStream",
+	21: "SystemMemoryInfoStream", 22: "ProcessVmCountersStream", 23: "IptTraceStream", 0xffff: "LastReservedStream",
+	minidump.StreamLinuxCmdLine: "LinuxCmdLine", minidump.StreamLinuxAuxv: "LinuxAuxv", minidump.StreamLinuxDSODebug: "LinuxDsoDebug",
+}
+
+func unreadName(t minidump.StreamType) string {
+	if name, ok := strings.CutPrefix(t.String(), "ce"); ok {
+		return "ceStream" + name
+	}
+	return unread[t]
+}
+
+// vendor returns who numbers a type of stream, as far as minidump-stackwalk knows.
+func vendor(t minidump.StreamType) string {
+	switch {
+	case t <= 0xffff:
+		return "Official"
+	case t>>16 == 0x4767:
+		return "Google Extension"
+	case t>>16 == 0x4d7a:
+		return "Mozilla Extension"
+	}
+	return "Unknown Extension"
+}
+
+// streams lists what the dump has besides what is read, by type; of several streams of a type the last.
+func (t *text) streams() {
+	streams := slices.Clone(t.Dump.Streams)
+	slices.SortStableFunc(streams, func(a, b minidump.Stream) int { return cmp.Compare(a.Type, b.Type) })
+	list := func(title string, name func(minidump.Stream) (string, bool)) {
+		for i, s := range streams {
+			kind, ok := name(s)
+			if !ok || i+1 < len(streams) && streams[i+1].Type == s.Type {
+				continue
+			}
+			if title != "" {
+				t.line("\n%s streams encountered:", title)
+				title = ""
+			}
+			t.line("Stream 0x%08x %s(%s) @ 0x%08x", uint32(s.Type), kind, vendor(s.Type), s.Offset)
+		}
+	}
+	list("Unimplemented", func(s minidump.Stream) (string, bool) {
+		name := unreadName(s.Type)
+		return name + " ", name != ""
+	})
+	list("Unknown", func(s minidump.Stream) (string, bool) { return "", !s.Type.Known() })
+}

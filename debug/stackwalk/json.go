@@ -1,0 +1,304 @@
+package stackwalk
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/hex"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"salvage/debug/minidump"
+)
+
+// WriteJSON writes the report as one JSON object without a newline behind it: the keys, types and spellings
+// of minidump-stackwalk 0.27, with all objects sorted by key, and null for what is not known. What it has
+// no key for is in keys of ours, which are there only where they say something:
+//
+//	crashpad                    what Crashpad's client and handler wrote down
+//	modules[].symbols_reason    why symbols are missing or corrupt
+//	threads[].frames_truncated  true: frames were left out in the middle; frames[].frame counts them
+//	threads[].total_frames      how many there were; frame_count is how many are listed
+//	frames[].no_name_reason     why function is null
+//	frames[].no_rules           true: the module has no unwind rules for the address
+//
+// Whatever bytes the dump has, the result is valid JSON in valid UTF-8. An error is the writer's.
+func (r *Report) WriteJSON(w io.Writer, pretty bool) error {
+	e := &jsonReport{encoder{w: bufio.NewWriter(w), pretty: pretty}, r}
+	e.report()
+	return e.w.Flush()
+}
+
+type jsonReport struct {
+	encoder
+	*Report
+}
+
+func (e *jsonReport) report() {
+	e.object(func() {
+		e.name("crash_info")
+		e.crashInfo()
+		if i := e.Crashing; i >= 0 && len(e.Threads[i].Frames) > 0 {
+			e.name("crashing_thread")
+			e.thread(i, true)
+		}
+		if c := e.Dump.Crashpad; c != nil {
+			e.name("crashpad")
+			e.crashpad(c)
+		}
+		e.field("handles", nil)
+		e.field("linux_memory_map_count", known(e.mapCount()))
+		if e.Dump.Linux.LSBRelease == nil {
+			e.field("lsb_release", nil)
+		} else {
+			d := e.Dump.Linux.Distribution()
+			e.name("lsb_release")
+			e.object(func() {
+				e.field("codename", d.Codename)
+				e.field("description", d.Description)
+				e.field("id", d.ID)
+				e.field("release", d.Release)
+			})
+		}
+		e.field("mac_boot_args", nil)
+		e.field("mac_crash_info", nil)
+		e.field("main_module", 0) // the first in the list
+		e.name("modules")
+		e.list(len(e.Modules), func(i int) { e.module(&e.Modules[i]) })
+		e.field("modules_contains_cert_info", false)
+		e.field("pid", known(e.pid()))
+		e.field("proc_limits", nil)
+		e.field("process_uptime", known(e.uptime()))
+		e.field("soft_errors", nil)
+		e.field("status", "OK")
+		e.name("system_info")
+		e.systemInfo()
+		e.field("thread_count", len(e.Threads))
+		e.name("threads")
+		e.list(len(e.Threads), func(i int) { e.thread(i, false) })
+		e.name("unloaded_modules")
+		e.list(len(e.Dump.Unloaded), func(i int) { e.unloaded(&e.Dump.Unloaded[i]) })
+	})
+}
+
+func (e *jsonReport) crashInfo() {
+	e.object(func() {
+		crashed := e.Crash != nil
+		if crashed {
+			e.field("address", e.hex(e.Crash.Address))
+		} else {
+			e.field("address", nil)
+		}
+		e.field("adjusted_address", nil)
+		e.field("assertion", nil)
+		e.name("crash_inconsistencies")
+		if crashed {
+			e.list(0, nil)
+		} else {
+			e.value(nil)
+		}
+		e.field("crashing_thread", known(e.Crashing, e.Crashing >= 0)) // an index
+		e.field("instruction", nil)
+		e.field("instruction_pointer_update", nil)
+		e.field("memory_accesses", nil)
+		e.field("possible_bit_flips", nil)
+		if crashed {
+			e.field("type", e.Crash.Reason)
+		} else {
+			e.field("type", nil)
+		}
+	})
+}
+
+func (e *jsonReport) systemInfo() {
+	s := e.system()
+	microcode, ok := e.Dump.Linux.Microcode()
+	e.object(func() {
+		e.field("cpu_arch", s.CPU.String())
+		e.field("cpu_count", int(s.Processors))
+		e.field("cpu_info", orNull(cpuInfo(s)))
+		e.field("cpu_microcode_version", known("0x"+strconv.FormatUint(microcode, 16), ok))
+		e.field("os", osName(s))
+		e.field("os_ver", osVersion(s))
+	})
+}
+
+func (e *jsonReport) module(m *Module) {
+	e.object(func() {
+		e.field("base_addr", e.hex(m.Addr))
+		e.field("cert_subject", nil)
+		e.field("code_id", string(m.CodeID))
+		e.field("corrupt_symbols", m.Symbols.Corrupt)
+		e.field("debug_file", leaf(m.DebugFile))
+		e.field("debug_id", m.DebugID.Breakpad())
+		e.field("end_addr", e.hex(m.End()))
+		e.field("filename", leaf(m.Name))
+		e.field("loaded_symbols", m.Symbols.Loaded)
+		e.field("missing_symbols", m.Symbols.Missing)
+		e.field("symbol_url", orNull(m.Symbols.URL))
+		if m.Symbols.Reason != "" {
+			e.field("symbols_reason", m.Symbols.Reason)
+		}
+		e.field("version", orNull(m.Version))
+	})
+}
+
+func (e *jsonReport) unloaded(m *minidump.UnloadedModule) {
+	e.object(func() {
+		e.field("base_addr", e.hex(m.Addr))
+		e.field("cert_subject", nil)
+		e.field("code_id", string(m.CodeID))
+		e.field("end_addr", e.hex(m.Addr+uint64(m.Size)))
+		e.field("filename", m.Name) // with its path
+	})
+}
+
+// thread writes thread i, in the form that is a field of its own if it is the crashing one.
+func (e *jsonReport) thread(i int, crashing bool) {
+	t := &e.Threads[i]
+	e.object(func() {
+		e.field("frame_count", len(t.Frames))
+		e.name("frames")
+		e.list(len(t.Frames), func(k int) { e.frame(i, k, crashing && k == 0) })
+		if t.Cut > 0 {
+			e.field("frames_truncated", true)
+		}
+		e.field("last_error_value", known(t.lastError()))
+		e.field("thread_id", t.ID)
+		e.field("thread_name", known(t.threadName()))
+		if crashing {
+			e.field("threads_index", i)
+		}
+		if t.Cut > 0 {
+			e.field("total_frames", t.Total)
+		}
+	})
+}
+
+func (e *jsonReport) frame(thread, k int, registers bool) {
+	t := &e.Threads[thread]
+	f := &t.Frames[k]
+	e.object(func() {
+		e.field("file", orNull(f.File))
+		e.field("frame", t.number(k))
+		e.field("function", orNull(f.Function))
+		e.field("function_offset", known(e.hex(f.Lookup-f.Start), f.Function != ""))
+		e.name("inlines")
+		if f.Inlines == nil {
+			e.value(nil)
+		} else {
+			e.list(len(f.Inlines), func(i int) {
+				c := &f.Inlines[i]
+				e.object(func() {
+					e.field("file", orNull(c.File))
+					e.field("function", c.Function)
+					e.field("line", known(c.Line, c.Line != 0))
+				})
+			})
+		}
+		e.field("line", known(f.Line, f.Line != 0))
+		e.field("missing_symbols", f.Function == "")
+		if m := f.Module; m != nil {
+			e.field("module", leaf(m.Name))
+			e.field("module_offset", e.hex(f.Lookup-m.Addr))
+		} else {
+			e.field("module", nil)
+			e.field("module_offset", nil)
+		}
+		if f.Function == "" && f.NoName != "" {
+			e.field("no_name_reason", f.NoName)
+		}
+		if f.NoRules {
+			e.field("no_rules", true)
+		}
+		e.field("offset", e.hex(f.Lookup))
+		if registers {
+			_, values := e.registers(thread, f)
+			e.name("registers")
+			e.object(func() {
+				for _, name := range slices.Sorted(maps.Keys(values)) {
+					e.field(name, e.hex(values[name]))
+				}
+			})
+		}
+		e.field("trust", f.Trust.String())
+		e.name("unloaded_modules")
+		if f.Unloaded == nil {
+			e.value(nil)
+			return
+		}
+		e.list(len(f.Unloaded), func(i int) {
+			u := &f.Unloaded[i]
+			e.object(func() {
+				e.field("module", u.Name)
+				e.name("offsets")
+				e.list(len(u.Offsets), func(i int) { e.value(e.hex(u.Offsets[i])) })
+			})
+		})
+	})
+}
+
+// crashpad writes lists of annotations rather than objects, since names may repeat.
+func (e *jsonReport) crashpad(c *minidump.Crashpad) {
+	e.object(func() {
+		e.name("annotations")
+		e.annotations(c.Annotations)
+		e.field("client_id", orNull(c.ClientID))
+		e.name("modules")
+		e.list(len(c.Modules), func(i int) {
+			m := &c.Modules[i]
+			e.object(func() {
+				e.name("annotations")
+				e.annotations(m.Annotations)
+				e.name("list")
+				e.list(len(m.List), func(i int) { e.value(m.List[i]) })
+				e.field("module", known(e.moduleName(m.Index)))
+				e.field("module_index", m.Index)
+				e.name("objects")
+				e.list(len(m.Objects), func(i int) {
+					a := &m.Objects[i]
+					e.object(func() {
+						e.field("name", a.Name)
+						e.field("type", int(a.Type))
+						if a.Type == minidump.AnnotationString {
+							e.field("value", strings.ToValidUTF8(string(a.Value), "\uFFFD"))
+						} else {
+							e.field("value", hex.EncodeToString(a.Value))
+						}
+					})
+				})
+			})
+		})
+		e.field("report_id", orNull(c.ReportID))
+	})
+}
+
+func (e *jsonReport) annotations(list []minidump.KeyValue) {
+	e.list(len(list), func(i int) {
+		e.object(func() {
+			e.field("name", list[i].Key)
+			e.field("value", list[i].Value)
+		})
+	})
+}
+
+// moduleName returns the name of the module with an index of the file, where modules may be missing here.
+func (r *Report) moduleName(index uint32) (string, bool) {
+	i, ok := slices.BinarySearchFunc(r.Dump.Modules, index, func(m minidump.Module, index uint32) int { return cmp.Compare(m.Index, index) })
+	if !ok {
+		return "", false
+	}
+	return leaf(r.Dump.Modules[i].Name), true
+}
+
+// number returns the number of frame k among all frames of the thread, those left out included.
+func (t *Thread) number(k int) int {
+	if t.Cut > 0 && k >= t.Cut {
+		return k + t.Total - len(t.Frames)
+	}
+	return k
+}
+
+func orNull(s string) any { return known(s, s != "") }

@@ -1,0 +1,173 @@
+package stackwalk
+
+import (
+	"fmt"
+	"strings"
+
+	"salvage/debug/minidump"
+	"salvage/debug/triage"
+	"salvage/debug/unwind"
+)
+
+// What a report says of the process and the machine, in the words of rust-minidump 0.27, oddities
+// included: reports are compared and searched by them.
+
+// system returns the system info of the dump, or an empty one if it has none.
+func (r *Report) system() *minidump.SystemInfo {
+	if r.Dump.System == nil {
+		return &minidump.SystemInfo{}
+	}
+	return r.Dump.System
+}
+
+// hex spells an address: with all digits of a pointer, which are 16 if nothing is known of the CPU.
+func (r *Report) hex(addr uint64) string {
+	if r.system().CPU.PointerSize() == 4 {
+		return fmt.Sprintf("0x%08x", addr)
+	}
+	return fmt.Sprintf("0x%016x", addr)
+}
+
+var osNames = map[minidump.OS]string{
+	minidump.OSWindows: "Windows NT", minidump.OSMacOS: "Mac OS X", minidump.OSIOS: "iOS", minidump.OSLinux: "Linux",
+	minidump.OSSolaris: "Solaris", minidump.OSAndroid: "Android", minidump.OSPS3: "PS3", minidump.OSNaCl: "NaCl",
+	minidump.OSFuchsia: "Fuchsia",
+}
+
+// osName returns the long name of the operating system. An unknown one is its number with two prefixes.
+func osName(s *minidump.SystemInfo) string {
+	if name := osNames[s.OS]; name != "" {
+		return name
+	}
+	return fmt.Sprintf("0x0x%06x", s.Platform)
+}
+
+// osVersion returns the version and, behind a space, what else identifies the build.
+//
+// Linux writers know no numbers and leave 0.0.0, but write what `uname -srvmo` prints, such as "Linux
+// 4.9.60 #1 SMP Mon Jan 1 00:00:00 UTC 2018 x86_64 GNU/Linux": its second word is the version, the rest
+// the build, without the last word and, if that was Linux/GNU, the one before it. As uname says GNU/Linux,
+// the machine stays.
+func osVersion(s *minidump.SystemInfo) string {
+	version, build := fmt.Sprintf("%d.%d.%d", s.Major, s.Minor, s.Build), strings.TrimSpace(s.CSD)
+	if words := strings.Split(s.CSD, " "); s.OS == minidump.OSLinux && version == "0.0.0" && len(words) > 1 && words[1] != version {
+		version, words = words[1], words[2:]
+		n := max(0, len(words)-1)
+		if n < len(words) && words[n] == "Linux/GNU" {
+			n = max(0, n-1)
+		}
+		return version + " " + strings.Join(words[:n], " ")
+	}
+	if build == "" {
+		return version
+	}
+	return version + " " + build
+}
+
+// The implementers and parts in the main id register of ARM processors, without revision (ARM
+// Architecture Reference Manual, MIDR; the parts of Breakpad's minidump processor).
+var (
+	armVendors = map[uint64]string{0x41: "ARM", 0x51: "Qualcomm", 0x56: "Marvell", 0x69: "Intel/Marvell"}
+	armParts   = map[uint64]string{
+		0x4100c050: "Cortex-A5", 0x4100c080: "Cortex-A8", 0x4100c090: "Cortex-A9", 0x4100c0f0: "Cortex-A15",
+		0x4100c140: "Cortex-R4", 0x4100c150: "Cortex-R5", 0x4100b360: "ARM1136", 0x4100b560: "ARM1156",
+		0x4100b760: "ARM1176", 0x4100b020: "ARM11-MPCore", 0x41009260: "ARM926", 0x41009460: "ARM946", 0x41009660: "ARM966",
+		0x510006f0: "Krait", 0x510000f0: "Scorpion",
+	}
+	// armFeatures are the bits of AT_HWCAP from bit 0 (HWCAP_… of Linux' arch/arm/include/uapi/asm/hwcap.h).
+	armFeatures = strings.Fields("swp half thumb 26bit fastmult fpa vfpv2 edsp java iwmmxt crunch thumbee neon vfpv3 vfpv3d16 tls vfpv4 idiva idivt")
+)
+
+// cpuInfo describes the processor, where the dump does so; otherwise it returns "".
+func cpuInfo(s *minidump.SystemInfo) string {
+	switch s.CPU {
+	case minidump.CPUX86:
+		return fmt.Sprintf("%s family %d model %d stepping %d", s.Vendor, s.Level, s.Revision>>8, s.Revision&0xff)
+	case minidump.CPUAMD64:
+		return fmt.Sprintf("family %d model %d stepping %d", s.Level, s.Revision>>8, s.Revision&0xff)
+	case minidump.CPUARM:
+		return armInfo(s)
+	}
+	return ""
+}
+
+func armInfo(s *minidump.SystemInfo) string {
+	info := fmt.Sprintf("ARMv%d", s.Level)
+	if id := s.Features[0]; id != 0 {
+		vendor, part := armVendors[id>>24], armParts[id&0xff00fff0]
+		if vendor == "" {
+			vendor = fmt.Sprintf("vendor(0x%x)", id>>24)
+		}
+		if part == "" {
+			part = fmt.Sprintf("part(0x%x)", id&0xff00fff0)
+		}
+		info += " " + vendor + " " + part
+	}
+	var names []string
+	for bit, name := range armFeatures {
+		if s.Features[1]>>bit&1 != 0 {
+			names = append(names, name)
+		}
+	}
+	if names != nil {
+		info += " features: " + strings.Join(names, ",")
+	}
+	return info
+}
+
+// pid returns the process id. The status text of Linux counts where there is no misc info only.
+func (r *Report) pid() (uint32, bool) {
+	if m := r.Dump.Misc; m != nil {
+		return m.ProcessID, m.Has(minidump.MiscProcessID)
+	}
+	return r.Dump.Linux.PID()
+}
+
+// uptime returns the seconds from the start of the process to the dump; clocks that were set back make it 0.
+func (r *Report) uptime() (uint32, bool) {
+	m := r.Dump.Misc
+	if m == nil || !m.Has(minidump.MiscProcessTimes) {
+		return 0, false
+	}
+	return r.Dump.Time - min(r.Dump.Time, m.CreateTime), true
+}
+
+// mapCount returns the number of memory mappings, where the dump lists any.
+func (r *Report) mapCount() (int, bool) {
+	n := len(r.Dump.Linux.Maps)
+	return n, n > 0
+}
+
+// lastError names a thread's GetLastError.
+func (t *Thread) lastError() (string, bool) {
+	if !t.HasLastError {
+		return "", false
+	}
+	return triage.WindowsError(t.LastError), true
+}
+
+// threadName returns the name of a thread, which is not told of the one that wrote the dump.
+func (t *Thread) threadName() (string, bool) { return t.Name, t.Name != "" && !t.Skipped }
+
+// registers returns the known registers of a frame of thread i and their names in the order of the text.
+func (r *Report) registers(i int, f *Frame) (names []string, values map[string]uint64) {
+	cpu := r.system().CPU
+	names, values = cpu.RegisterNames(), f.registers(cpu)
+	if cpu != minidump.CPUX86 {
+		return names, values
+	}
+	// eflags is known where the registers are the thread's own.
+	state := r.Threads[i].Context
+	if i == r.Crashing && r.Dump.Exception != nil && r.Dump.Exception.Context != nil {
+		state = r.Dump.Exception.Context
+	}
+	if f.Trust == unwind.TrustContext && state != nil {
+		values["eflags"] = uint64(state.Status)
+	}
+	return x86Names, values
+}
+
+var x86Names = strings.Fields("eip esp ebp ebx esi edi eax ecx edx eflags")
+
+// leaf returns the part of a path behind its last separator, of whichever system.
+func leaf(path string) string { return path[strings.LastIndexAny(path, `/\`)+1:] }
