@@ -32,6 +32,7 @@ var rules = []rule{
 	// Layer 0.
 	{pkg: "config/configtest", may: []string{"config"}},
 	{pkg: "metrics/metricstest", may: []string{"metrics"}},
+	{pkg: "metrics/prometheus", may: []string{"metrics", "github.com/prometheus/client_golang/..."}},
 	{pkg: "config"},
 	{pkg: "metrics"},
 	{pkg: "internal/errs", may: []string{"debug"}},
@@ -45,8 +46,19 @@ var rules = []rule{
 	{pkg: "debug/demangle", may: []string{"debug/...", "github.com/ianlancetaylor/demangle"}, pure: true},
 	{pkg: "debug/triage", may: []string{"debug/...", "golang.org/x/arch/..."}, pure: true},
 	{pkg: "debug/...", may: []string{"debug/..."}, pure: true},
-	// Layer 6. Layers 2 to 5 get their rules with their packages.
-	{pkg: "cmd/salvage", may: []string{"config", "metrics", "debug/...", "internal/...", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/schollz/progressbar/v3", "golang.org/x/term"}},
+	// Layer 2.
+	{pkg: "internal/crash", may: []string{"internal/errs", "debug/debugid"}},
+	// Layer 3. Engines import their parent, never a sibling; drivers are theirs and sqldb's alone.
+	{pkg: "internal/httpserver", may: []string{"config", "metrics", "internal/errs"}},
+	{pkg: "internal/blob", may: []string{"internal/errs"}},
+	{pkg: "internal/blob/...", may: []string{"internal/errs", "internal/blob"}},
+	{pkg: "internal/datafolder", may: []string{"internal/errs", "golang.org/x/sys/..."}},
+	{pkg: "internal/sqldb", may: []string{"internal/errs", "modernc.org/sqlite/...", "github.com/pressly/goose/v3/..."}},
+	{pkg: "internal/access", may: []string{"internal/errs", "internal/sqldb"}},
+	// Layer 4: no engine.
+	{pkg: "internal/collector", may: []string{"config", "metrics", "internal/errs", "internal/crash", "internal/httpserver", "internal/blob"}},
+	// Layer 6: nobody imports it. Layer 5 gets its rules with its packages.
+	{pkg: "cmd/salvage", may: []string{"config", "metrics/...", "debug/...", "internal/...", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/schollz/progressbar/v3", "golang.org/x/term"}},
 }
 
 // notPure are the standard packages that formats and algorithms must not need.

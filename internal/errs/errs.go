@@ -121,3 +121,13 @@ func Sentence(err error) string {
 	}
 	return KindOf(err).public
 }
+
+// Message returns what an operator at a terminal should read: the sentence alone where one was written,
+// else everything that is known.
+func Message(err error) string {
+	var p *public
+	if errors.As(err, &p) {
+		return p.sentence
+	}
+	return err.Error()
+}

@@ -58,6 +58,12 @@ func TestWrapAndSentence(t *testing.T) {
 	if err.Error() != `f(7): Give me an address, not "x".` || !errors.Is(err, Invalid) || Sentence(err) != `Give me an address, not "x".` || ExitCode(err) != 2 || Status(err) != 400 {
 		t.Errorf("%v: %q", err, Sentence(err))
 	}
+	if s := Message(err); s != `Give me an address, not "x".` {
+		t.Errorf("Message = %q", s)
+	}
+	if s := Message(f(io.EOF)); s != "f(7): EOF" {
+		t.Errorf("Message(internal) = %q", s)
+	}
 	if s := Sentence(f(io.EOF)); s != Internal.public {
 		t.Errorf("Sentence(internal) = %q", s)
 	}
