@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -14,11 +15,15 @@ import (
 
 const envPrefix = "SALVAGE_"
 
-// command makes c a command whose flags are the options of root. Before run, the options are filled
+// command makes c a command whose flags are the options of root, but for secrets. Before run, the options are filled
 // from flags, environment, .env and defaults, in that order.
 func command(c *cobra.Command, root config.Component, run func(ctx context.Context, args []string) error) *cobra.Command {
 	for _, o := range config.Options(root) {
-		f := c.Flags().VarPF(&flagValue{o.Default, o.Type}, o.Key.Flag(), o.Short, o.Doc)
+		if o.Secret {
+			continue // a command line is there for all to read
+		}
+		// pflag takes a word in backquotes for the name of the value.
+		f := c.Flags().VarPF(&flagValue{o.Default, o.Type}, o.Key.Flag(), o.Short, strings.ReplaceAll(o.Doc, "`", ""))
 		if o.IsBool {
 			f.NoOptDefVal = "true"
 		}

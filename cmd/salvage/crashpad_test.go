@@ -82,8 +82,8 @@ func crashArgs(mode, db, url string) []string {
 // smallStack makes stacks overflow after some 2,000 frames: gdb takes its time over each.
 const smallStack = "--stack=1048576"
 
-// crash runs crashapp with addresses as under a debugger and returns the minidump that Crashpad wrote, with the command line.
-func crash(t testing.TB, app, mode string) (dump []byte, args []string) {
+// crashOnce runs crashapp with addresses as under a debugger and returns the minidump that Crashpad wrote, with the command line.
+func crashOnce(t testing.TB, app, mode string) (dump []byte, args []string) {
 	t.Helper()
 	if _, err := os.Stat(crashpadHandler); err != nil {
 		debugtest.Require(t, "crashpad", err.Error())
@@ -229,7 +229,7 @@ func TestCrashpadAgainstGDB(t *testing.T) {
 		libraries := systemLibraries(t, app)
 		for _, mode := range []string{"inline", "thread", "overflow", "abort", "pure", "handler"} {
 			t.Run(strings.Join(build, " ")+" "+mode, func(t *testing.T) {
-				dump, args := crash(t, app, mode)
+				dump, args := crashOnce(t, app, mode)
 				d, err := minidump.Parse(dump)
 				if err != nil {
 					t.Fatal(err)
@@ -252,7 +252,7 @@ func TestCrashpadAgainstGDB(t *testing.T) {
 // The command, from a dump and the program to the line.
 func TestStackwalkCommand(t *testing.T) {
 	app := buildCrashapp(t, "g++", "-O2")
-	dump, _ := crash(t, app, "inline")
+	dump, _ := crashOnce(t, app, "inline")
 	file := filepath.Join(t.TempDir(), "crash.dmp")
 	if err := os.WriteFile(file, dump, 0o644); err != nil {
 		t.Fatal(err)

@@ -28,6 +28,10 @@ type program struct {
 func run(args []string, in io.Reader, out, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	return runContext(ctx, args, in, out, stderr)
+}
+
+func runContext(ctx context.Context, args []string, in io.Reader, out, stderr io.Writer) int {
 	p := &program{in, out, stderr}
 	root := &cobra.Command{
 		Use:           "salvage",
@@ -45,10 +49,10 @@ func run(args []string, in io.Reader, out, stderr io.Writer) int {
 		return errs.Public(errs.Invalid, "%v\nSee '%s --help'.", err, c.CommandPath())
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(p.addr2lineCommand(), p.stackwalkCommand(), p.symcacheCommand(), p.versionCommand())
+	root.AddCommand(p.addr2lineCommand(), p.serveCommand(), p.stackwalkCommand(), p.symcacheCommand(), p.versionCommand())
 	err := root.ExecuteContext(ctx)
 	if err != nil {
-		fmt.Fprintf(stderr, "salvage: %v\n", err)
+		fmt.Fprintf(stderr, "salvage: %s\n", errs.Message(err))
 	}
 	return exitCode(err)
 }

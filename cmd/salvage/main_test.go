@@ -1,8 +1,11 @@
+//go:build unix
+
 package main
 
 import (
 	"flag"
 	"os"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -10,8 +13,18 @@ import (
 
 var update = flag.Bool("update", false, "write what the commands print into the scripts")
 
-// The commands run in this process, so the race detector and coverage see them.
+// The commands run in this process, so the race detector and coverage see them. A server that is to be
+// killed runs in a process of its own, which is this program again.
 func TestMain(m *testing.M) {
+	if step := os.Getenv("SALVAGE_TEST_SERVE"); step != "" {
+		failpoint = func(at string) {
+			if at == step {
+				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+				select {}
+			}
+		}
+		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
 	testscript.Main(m, map[string]func(){"salvage": main})
 }
 

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"salvage/config"
+	"salvage/internal/access"
+	"salvage/internal/blob/fsblob"
+	"salvage/internal/collector"
+	"salvage/internal/datafolder"
+	"salvage/internal/httpserver"
+	"salvage/internal/sqldb"
+	"salvage/metrics"
+	"salvage/metrics/prometheus"
+)
+
+type serveOptions struct {
+	data, adminToken string
+	http             httpserver.Config
+	collector        collector.Options
+}
+
+func (o *serveOptions) Options(s *config.Spec) {
+	config.Var(s, &o.data, "data", config.String, config.Default("./salvage-data"), config.Doc("Folder that holds everything. It is made if it is missing."))
+	config.Var(s, &o.adminToken, "admin_token", config.String, config.Secret(), config.Default(""),
+		config.Doc("Token that may do everything. Without it the first start makes one and prints it."))
+	s.Group("", &o.http)
+	s.Group("collector", &o.collector)
+}
+
+// memoryShare of the machine's or control group's memory is Go's soft limit: the rest is for the page cache
+// and for what is not Go's.
+const memoryShare = 0.8
+
+// failpoint, in tests, is called between durable steps.
+var failpoint func(step string)
+
+func (p *program) serveCommand() *cobra.Command {
+	o := new(serveOptions)
+	return command(&cobra.Command{
+		Use: "serve", Short: "Collect crashes", Args: cobra.NoArgs,
+		Long: "Collect crashes: POST /submit takes them from any Breakpad, Crashpad or Mozilla client.\n\n" +
+			"Everything is kept in one folder; no other service is needed.",
+	}, o, func(ctx context.Context, _ []string) error { return p.serve(ctx, o) })
+}
+
+func (p *program) serve(ctx context.Context, o *serveOptions) (err error) {
+	httpserver.SetMemoryLimit(memoryShare)
+	log := slog.New(slog.NewJSONHandler(p.err, nil))
+	registry := metrics.New("salvage")
+
+	folder, err := datafolder.Open(o.data)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, folder.Close()) }()
+	db, err := sqldb.Open(ctx, "sqlite:"+filepath.Join(folder.Dir, "salvage.db"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	store, err := fsblob.Open(filepath.Join(folder.Dir, "blobs"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	tokens := access.New(db, time.Now, log)
+	defer tokens.Close()
+	secret, created, err := tokens.EnsureAdmin(ctx, o.adminToken)
+	if err != nil {
+		return err
+	}
+
+	o.http.Log, o.http.Metrics, o.http.MetricsHandler = log, registry, prometheus.Handler(registry)
+	server, err := httpserver.New(o.http)
+	if err != nil {
+		return err
+	}
+	c := collector.New(collector.Config{
+		Options: o.collector, Store: store, Metrics: registry, Now: time.Now, Free: folder.Free, Failpoint: failpoint,
+	})
+	c.Install(server.Handle)
+	server.AddCheck("storage", c.Check)
+	server.AddCheck("database", func(ctx context.Context) error {
+		return db.View(ctx, func(tx *sql.Tx) error { return tx.QueryRowContext(ctx, "SELECT 1").Scan(new(int)) })
+	})
+	server.Handle("GET /{$}", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "Salvage collects crashes at /submit. There are no pages yet.")
+	}))
+
+	go func() {
+		addr := server.Addr()
+		if addr == "" {
+			return
+		}
+		fmt.Fprintf(p.out, "Salvage collects crashes at http://%s/submit and keeps them in %s.\n", addr, folder.Dir)
+		if created && secret != "" {
+			fmt.Fprintf(p.out, "The admin token, shown this once: %s\n", secret)
+		}
+		fmt.Fprintf(p.out, "Health is at http://%s/__heartbeat__, metrics are at /metrics. Ctrl-C stops.\n", addr)
+	}()
+	return server.Run(ctx)
+}

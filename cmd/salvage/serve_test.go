@@ -1,0 +1,229 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"salvage/internal/blob/fsblob"
+	"salvage/internal/crash"
+	"salvage/internal/debugtest"
+)
+
+// servedProcess is a server in a process of its own.
+type servedProcess struct {
+	cmd *exec.Cmd
+	url string
+	log *bytes.Buffer
+}
+
+// serveProcess starts a server over a data folder. It kills itself at the given step.
+func serveProcess(t *testing.T, data, killAt string) *servedProcess {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &servedProcess{cmd: exec.Command(self, "serve", "--data", data, "--listen", "127.0.0.1:0"), log: new(bytes.Buffer)}
+	s.cmd.Env = append(os.Environ(), "SALVAGE_TEST_SERVE="+killAt, "SALVAGE_ADMIN_TOKEN=", "SALVAGE_COLLECTOR_RESERVE=1MB")
+	s.cmd.Stderr = s.log
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.stop(os.Kill) })
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if m := regexp.MustCompile(`http://\S+/submit`).FindString(lines.Text()); m != "" {
+			s.url = strings.TrimSuffix(m, "/submit")
+			go io.Copy(io.Discard, out)
+			return s
+		}
+	}
+	s.stop(os.Kill)
+	t.Fatalf("the server did not start: %s", s.log)
+	return nil
+}
+
+func (s *servedProcess) stop(sig os.Signal) {
+	if s.cmd.ProcessState == nil {
+		_ = s.cmd.Process.Signal(sig)
+		_ = s.cmd.Wait()
+	}
+}
+
+// submit sends a crash with a dump and returns its id.
+func submit(url string, dump []byte) (crash.ID, error) {
+	var body bytes.Buffer
+	w := multipart.NewWriter(&body)
+	_ = w.WriteField("ProductName", "demo")
+	part, _ := w.CreateFormFile(crash.MinidumpName, "x.dmp")
+	_, _ = part.Write(dump)
+	_ = w.Close()
+	res, err := http.Post(url+"/submit", w.FormDataContentType(), &body)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != 200 {
+		return "", fmt.Errorf("%d %q %w", res.StatusCode, text, err)
+	}
+	return crash.ParseID(strings.TrimSpace(strings.TrimPrefix(string(text), "CrashID=")))
+}
+
+// stored reads all raw crashes of a data folder and checks that the dumps they name are there, whole.
+func stored(t *testing.T, data string) map[crash.ID]crash.Raw {
+	t.Helper()
+	store, err := fsblob.Open(filepath.Join(data, "blobs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	read := func(key string) []byte {
+		r, _, err := store.Get(context.Background(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		b, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	all := map[crash.ID]crash.Raw{}
+	for info, err := range store.List(context.Background(), "crash/", "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(info.Key, "/raw_crash") {
+			continue
+		}
+		var raw crash.Raw
+		if err := json.Unmarshal(read(info.Key), &raw); err != nil {
+			t.Fatalf("%s: %v", info.Key, err)
+		}
+		for name, sum := range raw.Metadata.DumpChecksums {
+			if got := sha256.Sum256(read(raw.ID.DumpKey(name))); hex.EncodeToString(got[:]) != sum {
+				t.Errorf("%s of %s is damaged", name, raw.ID)
+			}
+		}
+		all[raw.ID] = raw
+	}
+	return all
+}
+
+// Killed between any two durable steps and restarted, the server has everything it accepted, and nothing
+// twice. A crash whose client got no answer may be there or not: the client sends it again.
+func TestServeDurability(t *testing.T) {
+	data := t.TempDir()
+	dump := bytes.Repeat([]byte("MDMP crash "), 50_000)
+	accepted := map[crash.ID]bool{}
+	for _, step := range []string{"dump " + crash.MinidumpName, "raw crash", "answer", "after the answer"} {
+		s := serveProcess(t, data, step)
+		id, err := submit(s.url, dump)
+		if step == "after the answer" {
+			if err != nil {
+				t.Fatal(err)
+			}
+			accepted[id] = true
+		} else if err == nil {
+			t.Errorf("%s: the server answered %s", step, id)
+		}
+		s.stop(os.Kill)
+		found := stored(t, data)
+		for id := range accepted {
+			if _, ok := found[id]; !ok {
+				t.Errorf("%s: %s is lost", step, id)
+			}
+		}
+		s = serveProcess(t, data, "never")
+		if id, err = submit(s.url, dump); err != nil {
+			t.Fatalf("after %s: %v\n%s", step, err, s.log)
+		}
+		accepted[id] = true
+		s.stop(os.Interrupt)
+		if code := s.cmd.ProcessState.ExitCode(); code != 0 {
+			t.Errorf("exit code %d after an interrupt\n%s", code, s.log)
+		}
+	}
+	// Accepted ones, and the one that was kept before its answer.
+	if found := stored(t, data); len(found) != len(accepted)+1 {
+		t.Errorf("%d crashes stored, %d accepted", len(found), len(accepted))
+	}
+	tmp, err := os.ReadDir(filepath.Join(data, "blobs", "tmp"))
+	if err != nil || len(tmp) > 0 {
+		t.Errorf("%d temporary files are left, %v", len(tmp), err)
+	}
+}
+
+// A real client: crashapp crashes, Crashpad's handler uploads, with everything it does on the wire.
+func TestServeCrashpad(t *testing.T) {
+	if _, err := os.Stat(crashpadHandler); err != nil {
+		debugtest.Require(t, "crashpad", err.Error())
+	}
+	data := t.TempDir()
+	s := serveProcess(t, data, "never")
+	app := buildCrashapp(t, "g++", "-O2")
+	db := crashDatabase(t, true)
+	text, err := exec.Command(app, crashArgs("inline", db, s.url+"/submit")...).CombinedOutput()
+	if err == nil {
+		t.Fatalf("crashapp did not crash\n%s", text)
+	}
+	// The handler uploads in its own time.
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		done, err := filepath.Glob(filepath.Join(db, "completed", "*.dmp"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(done) == 1 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the handler did not upload\n%s\n%s", text, s.log)
+		}
+		time.Sleep(50 * time.Millisecond) // another program's progress can only be polled
+	}
+	// Second, as the lock is held while it runs, and nothing of it may be read from outside.
+	if other := exec.Command(s.cmd.Path, "serve", "--data", data); true {
+		other.Env = append(os.Environ(), "SALVAGE_TEST_SERVE=never")
+		out, err := other.CombinedOutput()
+		if err == nil || !strings.Contains(string(out), fmt.Sprintf("in use by process %d", s.cmd.Process.Pid)) {
+			t.Errorf("a second server: %v, %s", err, out)
+		}
+	}
+	s.stop(os.Interrupt)
+	found := stored(t, data)
+	if len(found) != 1 {
+		t.Fatalf("%d crashes\n%s", len(found), s.log)
+	}
+	for id, raw := range found {
+		if raw.Annotations["prod"] != "crashapp" || raw.Annotations["ver"] != "1.0" || raw.Metadata.PayloadCompressed != "1" || len(raw.Metadata.DumpChecksums) != 1 {
+			t.Errorf("%+v", raw)
+		}
+		if !strings.Contains(s.log.String(), `"crash_id":"`+string(id)+`"`) {
+			t.Errorf("the log does not name the crash:\n%s", s.log)
+		}
+	}
+}
