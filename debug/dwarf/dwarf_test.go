@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -110,24 +109,21 @@ func TestErrors(t *testing.T) {
 // A file of n units, as many as ask for quadratic work: the work must not grow faster than the input.
 func TestGrowth(t *testing.T) {
 	one := sections(t, "../testdata/tiny-gcc-dwarf5.elf")
-	allocated := func(n int) uint64 {
+	allocations := func(n int) float64 {
 		s := *one
 		s.Info = nil
 		for range n {
 			s.Info = append(s.Info, one.Info...) // all refer to the same tables
 		}
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		var res dwarf.Result
-		if _, err := list(dwarf.Symbols(context.Background(), &s, dwarf.Options{Workers: 1}, &res)); err != nil || res.Units != n {
-			t.Fatal(err, res.Units)
-		}
-		runtime.ReadMemStats(&after)
-		return after.TotalAlloc - before.TotalAlloc
+		return testing.AllocsPerRun(3, func() {
+			var res dwarf.Result
+			if _, err := list(dwarf.Symbols(context.Background(), &s, dwarf.Options{Workers: 1}, &res)); err != nil || res.Units != n {
+				t.Fatal(err, res.Units)
+			}
+		})
 	}
-	allocated(100)
-	if a, b := allocated(2000), allocated(4000); float64(b) > 2.2*float64(a) {
-		t.Errorf("allocated %d bytes, then %d when the input doubled", a, b)
+	if a, b := allocations(1000), allocations(2000); b > 2.2*a {
+		t.Errorf("%v allocations, then %v when the input doubled", a, b)
 	}
 }
 
