@@ -196,7 +196,11 @@ func once(ctx context.Context, pool *sql.DB, o *sql.TxOptions, fn func(*sql.Tx) 
 	if err := fn(tx); err != nil {
 		return err
 	}
-	return tx.Commit()
+	err = tx.Commit()
+	if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil {
+		return ctx.Err() // database/sql rolled back when ctx ended, before Commit
+	}
+	return err
 }
 
 // code returns SQLite's extended result code, 0 for an error that is not its.
