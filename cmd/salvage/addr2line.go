@@ -62,7 +62,7 @@ type symbolTable struct {
 func (t *symbolTable) Close() error { return t.closer.Close() }
 
 // openSymbols opens a lookup file, or makes one in memory from any debug file.
-func openSymbols(ctx context.Context, path string) (t *symbolTable, err error) {
+func (p *program) openSymbols(ctx context.Context, path string) (t *symbolTable, err error) {
 	f, err := openFile(path)
 	if err != nil {
 		return nil, err
@@ -85,12 +85,13 @@ func openSymbols(ctx context.Context, path string) (t *symbolTable, err error) {
 	if _, err := symcache.Build(ctx, &out, &obj.Module, obj.Symbols(ctx, &report), symcache.Options{}); err != nil {
 		return nil, err
 	}
+	p.warn(path, &report)
 	c, err := symcache.Parse(out.Bytes())
 	return &symbolTable{c, io.NopCloser(nil)}, err
 }
 
 func (p *program) addr2line(ctx context.Context, args []string, o *addr2lineOptions) (err error) {
-	t, err := openSymbols(ctx, o.exe)
+	t, err := p.openSymbols(ctx, o.exe)
 	if err != nil {
 		return err
 	}

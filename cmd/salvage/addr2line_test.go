@@ -20,10 +20,7 @@ var unsaid = regexp.MustCompile(` \(discriminator \d+\)|"Column":\d+|"Discrimina
 
 // addr2line prints what llvm-addr2line prints, flag by flag, for every byte of code of the small files.
 func TestAddr2lineAgainstLLVM(t *testing.T) {
-	llvm, err := exec.LookPath("llvm-addr2line")
-	if err != nil {
-		debugtest.Require(t, "llvm", err.Error())
-	}
+	llvm := debugtest.Program(t, "llvm", "llvm-addr2line")
 	files, err := filepath.Glob("../../debug/testdata/tiny-*.elf")
 	if err != nil || len(files) == 0 {
 		t.Fatal("no files", err)

@@ -23,33 +23,8 @@ import (
 	"salvage/internal/debugtest"
 )
 
-// program returns the path of a program a test needs.
-func needProgram(t testing.TB, require, name string) string {
-	t.Helper()
-	p, err := exec.LookPath(name)
-	if err != nil {
-		debugtest.Require(t, require, err.Error())
-	}
-	return p
-}
-
 // crashpadHandler is Crashpad's handler as Debian's chromium has it.
 const crashpadHandler = "/usr/lib/chromium/chrome_crashpad_handler"
-
-// buildCrashapp compiles examples/crashapp.
-func buildCrashapp(t testing.TB, compiler string, flags ...string) string {
-	t.Helper()
-	sources, err := filepath.Glob("../../examples/crashapp/*.cpp")
-	if err != nil || len(sources) == 0 {
-		t.Fatal("no sources", err)
-	}
-	out := filepath.Join(t.TempDir(), "crashapp")
-	args := append([]string{"-g", "-pthread", "-Wall", "-Wextra", "-o", out}, flags...)
-	if text, err := exec.Command(needProgram(t, "llvm", compiler), append(args, sources...)...).CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", compiler, err, text)
-	}
-	return out
-}
 
 // crashDatabase makes a Crashpad database. Uploads is whether the handler may send what it writes.
 func crashDatabase(t testing.TB, uploads bool) string {
@@ -92,7 +67,7 @@ func crashOnce(t testing.TB, app, mode string) (dump []byte, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	args = append([]string{app}, crashArgs(mode, db, "http://127.0.0.1:9/submit")...)
-	cmd := exec.CommandContext(ctx, needProgram(t, "crashpad", "prlimit"), append([]string{smallStack, "setarch", "-R"}, args...)...)
+	cmd := exec.CommandContext(ctx, debugtest.Program(t, "crashpad", "prlimit"), append([]string{smallStack, "setarch", "-R"}, args...)...)
 	cmd.Env = []string{} // what is on the stack decides where it overflows
 	text, err := cmd.CombinedOutput()
 	if err == nil {
@@ -219,13 +194,13 @@ func baseName(name string) string {
 // The stack of a crash, as Crashpad saves it and we walk it, is the one that gdb shows of the same process:
 // every frame, inlined calls included, by address, line and name.
 func TestCrashpadAgainstGDB(t *testing.T) {
-	gdb := needProgram(t, "gdb", "gdb")
+	gdb := debugtest.Program(t, "gdb", "gdb")
 	builds := [][]string{{"g++", "-O2"}, {"g++", "-O0"}, {"clang++", "-O2"}, {"g++", "-O2", "-fomit-frame-pointer", "-no-pie"}}
 	if testing.Short() {
 		builds = builds[:1]
 	}
 	for _, build := range builds {
-		app := buildCrashapp(t, build[0], build[1:]...)
+		app := debugtest.Crashapp(t, build[0], build[1:]...)
 		libraries := systemLibraries(t, app)
 		for _, mode := range []string{"inline", "thread", "overflow", "abort", "pure", "handler"} {
 			t.Run(strings.Join(build, " ")+" "+mode, func(t *testing.T) {
@@ -251,7 +226,7 @@ func TestCrashpadAgainstGDB(t *testing.T) {
 
 // The command, from a dump and the program to the line.
 func TestStackwalkCommand(t *testing.T) {
-	app := buildCrashapp(t, "g++", "-O2")
+	app := debugtest.Crashapp(t, "g++", "-O2")
 	dump, _ := crashOnce(t, app, "inline")
 	file := filepath.Join(t.TempDir(), "crash.dmp")
 	if err := os.WriteFile(file, dump, 0o644); err != nil {

@@ -1,7 +1,7 @@
 // Command salvage takes a native crash from the client that sends it to the line of code that caused it.
 //
 // Each subcommand has a file of its own; what they share is here and in command.go. Exit codes: 0 done,
-// 1 failed, 2 wrong usage or configuration, 3 partly done.
+// 1 failed, 2 wrong usage or configuration.
 package main
 
 import (
@@ -53,18 +53,6 @@ func runContext(ctx context.Context, args []string, in io.Reader, out, stderr io
 	err := root.ExecuteContext(ctx)
 	if err != nil {
 		fmt.Fprintf(stderr, "salvage: %s\n", errs.Message(err))
-	}
-	return exitCode(err)
-}
-
-// partly is the error of a command that did some of what it was asked for.
-type partly struct{ failed, total int }
-
-func (p *partly) Error() string { return fmt.Sprintf("%d of %d failed", p.failed, p.total) }
-
-func exitCode(err error) int {
-	if _, ok := err.(*partly); ok {
-		return 3
 	}
 	return errs.ExitCode(err)
 }

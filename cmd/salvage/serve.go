@@ -48,7 +48,7 @@ func (p *program) serveCommand() *cobra.Command {
 	o := new(serveOptions)
 	return command(&cobra.Command{
 		Use: "serve", Short: "Collect crashes", Args: cobra.NoArgs,
-		Long: "Collect crashes: POST /submit takes them from any Breakpad, Crashpad or Mozilla client.\n\n" +
+		Long: "Collect crashes: POST /submit takes them in the forms that Breakpad, Crashpad and Mozilla clients send.\n\n" +
 			"Everything is kept in one folder; no other service is needed.",
 	}, o, func(ctx context.Context, _ []string) error { return p.serve(ctx, o) })
 }

@@ -184,7 +184,7 @@ func TestServeCrashpad(t *testing.T) {
 	}
 	data := t.TempDir()
 	s := serveProcess(t, data, "never")
-	app := buildCrashapp(t, "g++", "-O2")
+	app := debugtest.Crashapp(t, "g++", "-O2")
 	db := crashDatabase(t, true)
 	text, err := exec.Command(app, crashArgs("inline", db, s.url+"/submit")...).CombinedOutput()
 	if err == nil {

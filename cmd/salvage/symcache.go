@@ -28,6 +28,19 @@ func (p *program) symcacheCommand() *cobra.Command {
 		p.symcacheBuildCommand(), p.symcacheLookupCommand(), p.symcacheDumpCommand())
 }
 
+// warn says on standard error what of a file could not be used, and what else it would take.
+func (p *program) warn(path string, r *object.Report) {
+	if r.Lost > 0 {
+		fmt.Fprintf(p.err, "salvage: %s: %d parts could not be used\n", path, r.Lost)
+	}
+	for _, pr := range r.Problems {
+		fmt.Fprintf(p.err, "salvage: %s: %s: %s: %s\n", path, pr.Where, pr.Kind, pr.Detail)
+	}
+	if n := len(r.Needs); n > 0 {
+		fmt.Fprintf(p.err, "salvage: %s: functions of %d units are in other files, which are not read yet: %s, …\n", path, n, r.Needs[0])
+	}
+}
+
 // openFile maps a file; the error says what a person needs to know.
 func openFile(path string) (*mmap.File, error) {
 	f, err := mmap.Open(path)
@@ -58,7 +71,7 @@ func (p *program) symcacheBuildCommand() *cobra.Command {
 	o := new(symcacheBuildOptions)
 	return command(&cobra.Command{
 		Use: "build FILE -o OUT", Short: "Turn a debug file into a lookup file", Args: cobra.ExactArgs(1),
-		Long: "Turn a debug file into a lookup file.\n\nFILE is a Breakpad symbol file (.sym).",
+		Long: "Turn a debug file into a lookup file.\n\nFILE is a Breakpad symbol file (.sym) or an ELF file: a program, a library or its separate debug file.",
 	}, o, func(ctx context.Context, args []string) error { return p.symcacheBuild(ctx, args[0], o) })
 }
 
@@ -90,6 +103,7 @@ func (p *program) symcacheBuild(ctx context.Context, path string, o *symcacheBui
 		return err
 	}
 	seconds := time.Since(start).Seconds()
+	p.warn(path, &report)
 	if o.json {
 		return json.NewEncoder(p.out).Encode(struct {
 			DebugID string `json:"debug_id"`
@@ -105,12 +119,6 @@ func (p *program) symcacheBuild(ctx context.Context, path string, o *symcacheBui
 	fmt.Fprintf(w, "%s %s %s %s\n", m.OS, m.Arch, m.ID.Breakpad(), m.Name)
 	fmt.Fprintf(w, "  %s, %s, %s, %s\n", plural(stats.Functions, "function"), plural(stats.Publics, "public"), plural(stats.Ranges, "range"), plural(stats.Scopes, "scope"))
 	fmt.Fprintf(w, "  %d bytes from %d in %.3f s, peak memory %d MB\n", stats.Bytes, len(in.Data), seconds, peakMemory()>>20)
-	if report.Lost > 0 {
-		fmt.Fprintf(w, "  %d records could not be used:\n", report.Lost)
-		for _, pr := range report.Problems {
-			fmt.Fprintf(w, "    %s: %s: %s\n", pr.Where, pr.Kind, pr.Detail)
-		}
-	}
 	return w.Flush()
 }
 

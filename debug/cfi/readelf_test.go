@@ -59,10 +59,7 @@ func ehFrame(t testing.TB, data []byte) *cfi.Cache {
 // TestReadelf compares every row of .eh_frame with what readelf -wF says about it. The long run names
 // more files in SALVAGE_CFI_FILES.
 func TestReadelf(t *testing.T) {
-	readelf, err := exec.LookPath("readelf")
-	if err != nil {
-		debugtest.Require(t, "llvm", err.Error())
-	}
+	readelf := debugtest.Program(t, "llvm", "readelf")
 	files := filepath.SplitList(os.Getenv("SALVAGE_CFI_FILES"))
 	if len(files) == 0 {
 		files = []string{"/lib/x86_64-linux-gnu/libc.so.6"}

@@ -39,26 +39,13 @@ type tracedModule struct {
 // libc's and libstdc++'s, signal handlers and exceptions. At each instruction the rules must give the caller
 // that a shadow stack knows from the calls it saw: its return address and the stack pointer behind it.
 func TestEveryPC(t *testing.T) {
-	gxx, err := exec.LookPath("g++")
-	if err != nil {
-		debugtest.Require(t, "llvm", err.Error())
-	}
 	builds := [][]string{{"-O2"}, {"-O0"}, {"-O2", "-fomit-frame-pointer", "-fno-plt", "-no-pie"}}
 	if testing.Short() {
 		builds = builds[:1]
 	}
 	for _, flags := range builds {
 		t.Run(strings.Join(flags, " "), func(t *testing.T) {
-			sources, err := filepath.Glob("../../examples/crashapp/*.cpp")
-			if err != nil || len(sources) == 0 {
-				t.Fatal("no sources", err)
-			}
-			app := filepath.Join(t.TempDir(), "crashapp")
-			args := append([]string{"-g", "-pthread", "-o", app}, flags...)
-			if out, err := exec.Command(gxx, append(args, sources...)...).CombinedOutput(); err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
-			stepThrough(t, app)
+			stepThrough(t, debugtest.Crashapp(t, "g++", flags...))
 		})
 	}
 }

@@ -21,16 +21,6 @@ import (
 	"salvage/internal/debugtest"
 )
 
-// tool returns the path of a program the test needs.
-func tool(t testing.TB, require, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		debugtest.Require(t, require, err.Error())
-	}
-	return path
-}
-
 // file is a debug file under test.
 type file struct {
 	*symcache.Cache
@@ -250,24 +240,9 @@ func (f *file) folded(addr uint64) bool {
 	return n > 1
 }
 
-// crashapp compiles examples/crashapp.
-func crashapp(t testing.TB, compiler string, flags ...string) string {
-	t.Helper()
-	sources, err := filepath.Glob("../../examples/crashapp/*.cpp")
-	if err != nil || len(sources) == 0 {
-		t.Fatal("no sources", err)
-	}
-	out := filepath.Join(t.TempDir(), "crashapp")
-	cmd := exec.Command(tool(t, "llvm", compiler), append(append([]string{"-o", out, "-pthread"}, flags...), sources...)...)
-	if text, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", compiler, err, text)
-	}
-	return out
-}
-
 // Every byte of the code of examples/crashapp, as compilers and linkers of different kinds make it.
 func TestCrashappAgainstLLVM(t *testing.T) {
-	llvm := tool(t, "llvm", "llvm-symbolizer")
+	llvm := debugtest.Program(t, "llvm", "llvm-symbolizer")
 	n := 0
 	for _, compiler := range []string{"g++", "clang++"} {
 		for _, opt := range []string{"-O0", "-O2"} {
@@ -280,7 +255,7 @@ func TestCrashappAgainstLLVM(t *testing.T) {
 					flags := append([]string{opt, version}, link...)
 					t.Run(compiler+" "+strings.Join(flags, " "), func(t *testing.T) {
 						t.Parallel()
-						compareLLVM(t, llvm, crashapp(t, compiler, flags...), true)
+						compareLLVM(t, llvm, debugtest.Crashapp(t, compiler, flags...), true)
 					})
 				}
 			}
@@ -294,7 +269,7 @@ func TestFilesAgainstLLVM(t *testing.T) {
 	if len(files) == 0 {
 		t.Skip("SALVAGE_LLVM_FILES is not set")
 	}
-	llvm := tool(t, "llvm", "llvm-symbolizer")
+	llvm := debugtest.Program(t, "llvm", "llvm-symbolizer")
 	for _, path := range files {
 		t.Run(filepath.Base(path), func(t *testing.T) { compareLLVM(t, llvm, path, false) })
 	}

@@ -7,7 +7,9 @@ package debugtest
 import (
 	"encoding/csv"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -19,6 +21,32 @@ func Require(t testing.TB, thing, why string) {
 		t.Fatalf("%s is required: %s", thing, why)
 	}
 	t.Skipf("no %s: %s", thing, why)
+}
+
+// Program returns the path of a program that the test needs, as part of thing.
+func Program(t testing.TB, thing, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		Require(t, thing, err.Error())
+	}
+	return path
+}
+
+// Crashapp compiles examples/crashapp with debug information and returns the program's path.
+func Crashapp(t testing.TB, compiler string, flags ...string) string {
+	t.Helper()
+	_, here, _, _ := runtime.Caller(0)
+	sources, err := filepath.Glob(filepath.Join(filepath.Dir(here), "../../examples/crashapp/*.cpp"))
+	if err != nil || len(sources) == 0 {
+		t.Fatal("no sources of crashapp", err)
+	}
+	out := filepath.Join(t.TempDir(), "crashapp")
+	args := append([]string{"-g", "-pthread", "-Wall", "-Wextra", "-o", out}, flags...)
+	if text, err := exec.Command(Program(t, "llvm", compiler), append(args, sources...)...).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", compiler, err, text)
+	}
+	return out
 }
 
 // Path returns the path of a file in the fixtures folder.

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"compress/zlib"
 	"encoding/binary"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -241,26 +239,4 @@ func parse(t testing.TB, data []byte) *elf.File {
 		t.Fatalf("Parse: %v", err)
 	}
 	return f
-}
-
-func require(t testing.TB, variable, why string) {
-	t.Helper()
-	if os.Getenv(variable) == "1" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
-}
-
-// fixture reads a file of the fixtures folder.
-func fixture(t testing.TB, name string) []byte {
-	t.Helper()
-	dir := os.Getenv("SALVAGE_FIXTURES")
-	if dir == "" {
-		require(t, "REQUIRE_FIXTURES", "SALVAGE_FIXTURES is not set")
-	}
-	data, err := os.ReadFile(filepath.Join(dir, name))
-	if err != nil {
-		require(t, "REQUIRE_FIXTURES", err.Error())
-	}
-	return data
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"salvage/internal/debugtest"
 )
 
 func TestBuildID(t *testing.T) {
@@ -185,7 +187,7 @@ func TestFixtures(t *testing.T) {
 		{"dump_syms/linux/basic.dwz", "b060ad20c6b47781552708aa192e7739fac7c84a", "x86_64", 0, "false true false true", "", ""},
 		{"dump_syms/linux/basic.minidebuginfo", "b060ad20c6b47781552708aa192e7739fac7c84a", "x86_64", 0, "true false true false", "", ""},
 	} {
-		f := parse(t, fixture(t, tt.path))
+		f := parse(t, debugtest.File(t, tt.path))
 		if string(f.CodeID()) != tt.codeID || f.Arch() != tt.arch || f.ImageBase() != tt.base || f.SOName() != tt.soName || f.Problems != nil {
 			t.Errorf("%s: code id %s, %s, base %#x, soname %q, problems %v", tt.path, f.CodeID(), f.Arch(), f.ImageBase(), f.SOName(), f.Problems)
 		}
@@ -200,7 +202,7 @@ func TestFixtures(t *testing.T) {
 			t.Errorf("%s: DebugLink = %q, want %q", tt.path, link, tt.link)
 		}
 	}
-	f := parse(t, fixture(t, "dump_syms/linux/basic.dwz"))
+	f := parse(t, debugtest.File(t, "dump_syms/linux/basic.dwz"))
 	if name, id, ok := f.DebugAltLink(); name != "basic.dwz" || len(id) != 20 || !ok {
 		t.Errorf("DebugAltLink = %q, %x, %v", name, id, ok)
 	}
@@ -208,7 +210,7 @@ func TestFixtures(t *testing.T) {
 
 // The identities and symbols symbolic's own tests assert.
 func TestFacts(t *testing.T) {
-	rows, err := csv.NewReader(bytes.NewReader(fixture(t, "symbolic-facts.csv"))).ReadAll()
+	rows, err := csv.NewReader(bytes.NewReader(debugtest.File(t, "symbolic-facts.csv"))).ReadAll()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +221,7 @@ func TestFacts(t *testing.T) {
 		if !ok || r[2] != "elf" {
 			continue
 		}
-		f := parse(t, fixture(t, "symbolic/"+path))
+		f := parse(t, debugtest.File(t, "symbolic/"+path))
 		if got := f.DebugID().String(); got != r[3] || f.Arch() != r[4] {
 			t.Errorf("%s: DebugID = %s, Arch = %s, want %s, %s", path, got, f.Arch(), r[3], r[4])
 		}

@@ -14,6 +14,7 @@ import (
 
 	"salvage/debug/object/elf"
 	"salvage/debug/symbols"
+	"salvage/internal/debugtest"
 )
 
 // machineFiles returns ELF files of the machine the test runs on, and of the fixtures.
@@ -124,17 +125,14 @@ func TestStandardLibrary(t *testing.T) {
 	}
 	t.Logf("%d files, %d sections, %d symbols", files, sections, symbolCount)
 	if files == 0 {
-		require(t, "REQUIRE_BINARIES", "no ELF files on this machine")
+		debugtest.Require(t, "binaries", "no ELF files on this machine")
 	}
 }
 
 // Against llvm-symbolizer: the name at the start of every function, and at its last byte where it has a
 // size, by way of symbols.Arrange.
 func TestLLVM(t *testing.T) {
-	tool, err := exec.LookPath("llvm-symbolizer")
-	if err != nil {
-		require(t, "REQUIRE_LLVM", err.Error())
-	}
+	tool := debugtest.Program(t, "llvm", "llvm-symbolizer")
 	files, total := 0, 0
 	for _, path := range machineFiles(t) {
 		data, err := os.ReadFile(path)
