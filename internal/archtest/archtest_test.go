@@ -54,6 +54,8 @@ var rules = []rule{
 	{pkg: "internal/blob/...", may: []string{"internal/errs", "internal/blob"}},
 	{pkg: "internal/datafolder", may: []string{"internal/errs", "golang.org/x/sys/..."}},
 	{pkg: "internal/sqldb", may: []string{"internal/errs", "modernc.org/sqlite/...", "github.com/pressly/goose/v3/..."}},
+	{pkg: "internal/queue", may: []string{"metrics", "internal/errs", "internal/sqldb"}},
+	{pkg: "internal/metadb", may: []string{"internal/sqldb"}},
 	{pkg: "internal/access", may: []string{"internal/errs", "internal/sqldb"}},
 	// Layer 4: no engine.
 	{pkg: "internal/collector", may: []string{"config", "metrics", "internal/errs", "internal/crash", "internal/httpserver", "internal/blob"}},
