@@ -48,13 +48,22 @@ func (r *Raw) MarshalJSON() ([]byte, error) {
 	}
 	all["metadata"], all["uuid"], all["version"] = r.Metadata, r.ID, rawVersion
 	all["submitted_timestamp"] = r.Submitted.UTC().Format(timeFormat)
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(all); err != nil {
-		return nil, err
+	return Marshal(all)
+}
+
+// Visible returns what a reader may see of the raw crash: for the public the annotations that anybody may
+// read, without what the collector knows of the submission.
+func (r *Raw) Visible(protected bool) ([]byte, error) {
+	if protected {
+		return json.Marshal(r)
 	}
-	return bytes.TrimRight(b.Bytes(), "\n"), nil
+	public := map[string]any{"uuid": r.ID, "version": rawVersion, "submitted_timestamp": r.Submitted.UTC().Format(timeFormat)}
+	for name, value := range r.Annotations {
+		if PublicAnnotation(name) {
+			public[name] = value
+		}
+	}
+	return Marshal(public)
 }
 
 // UnmarshalJSON reads what MarshalJSON writes. Annotations that may not be kept, from before they were

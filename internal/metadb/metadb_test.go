@@ -114,8 +114,8 @@ func TestMissing(t *testing.T) {
 		waiting("1", metadb.Symcache, metadb.Best, "x", "y")
 		waiting("1", metadb.Cficache, metadb.Best, "x")
 		waiting("2", metadb.Symcache, metadb.Best)
-		set("y", false, poor)                                                                        // nothing above what it used
-		set("x", true, m)                                                                            // it came in between: the lost wake-up
+		set("y", false, poor)                                                                         // nothing above what it used
+		set("x", true, m)                                                                             // it came in between: the lost wake-up
 		set("z", false, poor, m, metadb.Missing{DebugID: "2", Kind: metadb.Symcache, DebugFile: "q"}) // the first of a key counts: poor
 		ready("1", metadb.Symcache, metadb.Best)
 		set("y", true, poor)
