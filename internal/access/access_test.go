@@ -600,7 +600,8 @@ func TestFromRequest(t *testing.T) {
 	}
 }
 
-func TestCanReadPublic(t *testing.T) {
+func TestReadPublic(t *testing.T) {
+	store := newRig(t).Store
 	for _, tt := range []struct {
 		host, header     string
 		loopback, public bool
@@ -642,7 +643,7 @@ func TestCanReadPublic(t *testing.T) {
 		{"localhost", "x-forwarded-proto", true, false, false},
 		{"localhost", "X-Forwarded", true, false, false},
 		{"localhost", "Forward", true, false, true},
-		{"localhost", "Auth-Token", true, false, true},
+		{"localhost", "Accept", true, false, true},
 	} {
 		for _, value := range []string{"", "127.0.0.1"} {
 			r := httptest.NewRequest("GET", "/", nil)
@@ -651,9 +652,58 @@ func TestCanReadPublic(t *testing.T) {
 			if tt.header != "" {
 				r.Header[tt.header] = []string{value}
 			}
-			if got := access.CanReadPublic(r, tt.loopback, tt.public); got != tt.want {
-				t.Errorf("CanReadPublic(Host %q, %s: %q, loopback %v, public %v) = %v", tt.host, tt.header, value, tt.loopback, tt.public, got)
+			g := access.Gate{Store: store, Loopback: tt.loopback, PublicRead: tt.public}
+			w := httptest.NewRecorder()
+			_, err := g.Read(w, r)
+			if got := err == nil; got != tt.want || err != nil && !errors.Is(err, errs.Denied) || w.Header().Get("Vary") != "Auth-Token, Cookie" {
+				t.Errorf("Read(Host %q, %s: %q, loopback %v, public %v) = %v", tt.host, tt.header, value, tt.loopback, tt.public, got)
 			}
+		}
+	}
+}
+
+// TestGate: what a token may do, by header and by session; a session writes only for our own pages.
+func TestGate(t *testing.T) {
+	rig := newRig(t)
+	_, uploader := rig.create("ci", access.UploadSymbols, time.Time{})
+	_, admin := rig.create("boss", access.Admin, time.Time{})
+	cookie, err := rig.Login(ctx, admin, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := access.Gate{Store: rig.Store}
+	for _, tt := range []struct {
+		token           string
+		cookie          bool
+		origin          string
+		read, protected bool
+		write           string // part of the refusal
+	}{
+		{"", false, "", false, false, "Log in"},
+		{uploader, false, "", true, false, "does not have the permission reprocess"},
+		{admin, false, "https://evil.example", true, true, ""}, // no page can send that header unasked
+		{"", true, "", true, true, ""},
+		{"", true, "http://example.org", true, true, ""},
+		{"", true, "https://evil.example", true, true, "another site"},
+		{"wrong-token-of-nobody", true, "", false, false, "not known"},
+	} {
+		r := httptest.NewRequest("POST", "http://example.org/api/Reprocessing/", nil)
+		if tt.token != "" {
+			r.Header.Set("Auth-Token", tt.token)
+		}
+		if tt.cookie {
+			r.AddCookie(cookie)
+		}
+		if tt.origin != "" {
+			r.Header.Set("Origin", tt.origin)
+		}
+		who, err := g.Read(httptest.NewRecorder(), r)
+		if (err == nil) != tt.read || who.Can(access.ViewProtected) != tt.protected {
+			t.Errorf("%+v: Read = %+v, %v", tt, who, err)
+		}
+		switch _, err := g.Write(r, access.Reprocess); {
+		case tt.write == "" && err != nil, tt.write != "" && (!errors.Is(err, errs.Denied) || !strings.Contains(errs.Sentence(err), tt.write)):
+			t.Errorf("%+v: Write: %v", tt, err)
 		}
 	}
 }

@@ -108,15 +108,51 @@ func cookie(value string, maxAge int, secure bool) *http.Cookie {
 	return &http.Cookie{Name: sessionCookie, Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true, Secure: secure, SameSite: http.SameSiteLaxMode}
 }
 
-// CanReadPublic reports whether a request may read public data without a token: where publicRead is
-// set, and on a loopback listener if nothing hints at a way in from elsewhere. A Host that is not
-// loopback is a page of another site whose name was made to point here, and a forwarding header is a
-// proxy, whose clients may be anybody.
-func CanReadPublic(r *http.Request, listenerIsLoopback, publicRead bool) bool {
-	if publicRead {
+// Gate decides for routes who may read and who may write.
+type Gate struct {
+	*Store
+	Loopback   bool // the listener is a loopback one
+	PublicRead bool // public data is for everybody who gets here
+}
+
+// Read returns who wants to read, and lets caches know that the answer depends on it. Whether they may see
+// protected data is for who.Can(ViewProtected) to say; it is an error if they may not even see public data.
+func (g *Gate) Read(w http.ResponseWriter, r *http.Request) (who Principal, err error) {
+	w.Header().Add("Vary", tokenHeader+", Cookie")
+	who, err = g.FromRequest(r)
+	if err == nil && who == Anonymous && !g.public(r) {
+		err = errs.Public(errs.Denied, "Log in, or send a token in the header %s.", tokenHeader)
+	}
+	return who, err
+}
+
+// Write returns who wants to change something, if they may: with a permission, and by a request that no
+// page of another site made.
+func (g *Gate) Write(r *http.Request, need Permissions) (who Principal, err error) {
+	who, err = g.FromRequest(r)
+	switch {
+	case err != nil:
+		return Anonymous, err
+	case who == Anonymous:
+		return Anonymous, errs.Public(errs.Denied, "Log in, or send a token with the permission %s in the header %s.", need, tokenHeader)
+	case !who.Can(need):
+		return Anonymous, errs.Public(errs.Denied, "The token %q does not have the permission %s.", who.Name, need)
+	case who.Session:
+		if err := http.NewCrossOriginProtection().Check(r); err != nil {
+			return Anonymous, errs.Public(errs.Denied, "The request came from a page of another site.")
+		}
+	}
+	return who, nil
+}
+
+// public reports whether anybody may read public data by r: where that is allowed, and on a loopback
+// listener if nothing hints at a way in from elsewhere. A Host that is not loopback is a page of another
+// site whose name was made to point here, and a forwarding header is a proxy, whose clients may be anybody.
+func (g *Gate) public(r *http.Request) bool {
+	if g.PublicRead {
 		return true
 	}
-	if !listenerIsLoopback || !isLoopback(r.Host) {
+	if !g.Loopback || !isLoopback(r.Host) {
 		return false
 	}
 	for name := range r.Header {
