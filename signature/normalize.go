@@ -3,6 +3,7 @@ package signature
 import (
 	"path"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )

@@ -9,7 +9,6 @@ package signature
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 )
 
