@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/netip"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,6 +21,8 @@ import (
 	"salvage/internal/collector"
 	"salvage/internal/datafolder"
 	"salvage/internal/httpserver"
+	"salvage/internal/processor"
+	"salvage/internal/queue"
 	"salvage/internal/sqldb"
 	"salvage/metrics"
 	"salvage/metrics/prometheus"
@@ -25,8 +30,10 @@ import (
 
 type serveOptions struct {
 	data, adminToken string
+	publicRead       bool
 	http             httpserver.Config
 	collector        collector.Options
+	processor        processor.Options
 }
 
 func (o *serveOptions) Options(s *config.Spec) {
@@ -34,7 +41,10 @@ func (o *serveOptions) Options(s *config.Spec) {
 	config.Var(s, &o.adminToken, "admin_token", config.String, config.Secret(), config.Default(""),
 		config.Doc("Token that may do everything. Without it the first start makes one and prints it."))
 	s.Group("", &o.http)
+	config.Var(s, &o.publicRead, "public_read", config.Bool, config.Default("false"),
+		config.Doc("Show public data to everybody who can reach the server. Otherwise it takes a token, but for requests of this machine to a loopback address."))
 	s.Group("collector", &o.collector)
+	s.Group("processor", &o.processor)
 }
 
 // memoryShare of the machine's or control group's memory is Go's soft limit: the rest is for the page cache
@@ -80,13 +90,28 @@ func (p *program) serve(ctx context.Context, o *serveOptions) (err error) {
 		return err
 	}
 
+	jobs, err := queue.New(ctx, queue.Config{DB: db, Now: time.Now, Log: log, Metrics: registry}, true)
+	if err != nil {
+		return err
+	}
+	gate := &access.Gate{Store: tokens, Loopback: isLoopback(o.http.Addr), PublicRead: o.publicRead}
+	scratch, err := folder.Scratch()
+	if err != nil {
+		return err
+	}
+
 	o.http.Log, o.http.Metrics, o.http.MetricsHandler = log, registry, prometheus.Handler(registry)
 	server, err := httpserver.New(o.http)
 	if err != nil {
 		return err
 	}
+	crashes := processor.New(processor.Config{
+		Options: o.processor, Store: store, DB: db, Queue: jobs, Gate: gate, Scratch: scratch,
+		Metrics: registry, Log: log, Now: time.Now, Version: revision(), Failpoint: failpoint,
+	})
+	crashes.Install(server.Handle)
 	c := collector.New(collector.Config{
-		Options: o.collector, Store: store, Metrics: registry, Now: time.Now, Free: folder.Free, Failpoint: failpoint,
+		Options: o.collector, Store: store, Accepted: crashes.Enqueue, Metrics: registry, Now: time.Now, Free: folder.Free, Failpoint: failpoint,
 	})
 	c.Install(server.Handle)
 	server.AddCheck("storage", c.Check)
@@ -108,5 +133,21 @@ func (p *program) serve(ctx context.Context, o *serveOptions) (err error) {
 		}
 		fmt.Fprintf(p.out, "Health is at http://%s/__heartbeat__, metrics are at /metrics. Ctrl-C stops.\n", addr)
 	}()
+	// Work goes on until the last request has ended.
+	working, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var work sync.WaitGroup
+	work.Go(func() { crashes.Run(working) })
+	defer work.Wait()
+	defer stop()
 	return server.Run(ctx)
+}
+
+// isLoopback reports whether a listener at addr is reached from this machine only.
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }

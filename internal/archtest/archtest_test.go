@@ -47,6 +47,7 @@ var rules = []rule{
 	{pkg: "debug/triage", may: []string{"debug/...", "golang.org/x/arch/..."}, pure: true},
 	{pkg: "debug/...", may: []string{"debug/..."}, pure: true},
 	// Layer 2.
+	{pkg: "signature"},
 	{pkg: "internal/crash", may: []string{"internal/errs", "debug/debugid"}},
 	// Layer 3. Engines import their parent, never a sibling; drivers are theirs and sqldb's alone.
 	{pkg: "internal/httpserver", may: []string{"config", "metrics", "internal/errs"}},
@@ -55,11 +56,21 @@ var rules = []rule{
 	{pkg: "internal/datafolder", may: []string{"internal/errs", "golang.org/x/sys/..."}},
 	{pkg: "internal/sqldb", may: []string{"internal/errs", "modernc.org/sqlite/...", "github.com/pressly/goose/v3/..."}},
 	{pkg: "internal/queue", may: []string{"metrics", "internal/errs", "internal/sqldb"}},
+	{pkg: "internal/diskcache", may: []string{"config", "metrics", "internal/errs", "internal/mmap"}},
 	{pkg: "internal/metadb", may: []string{"internal/sqldb"}},
+	{pkg: "internal/crashindex", may: []string{"internal/errs", "internal/crash"}},
+	{pkg: "internal/crashindex/sqlindex", may: []string{"internal/errs", "internal/crash", "internal/crashindex", "internal/sqldb"}},
+	{pkg: "internal/crashindex/indextest", may: []string{"internal/errs", "internal/crash", "internal/crashindex", "internal/crashindex/memindex"}},
+	{pkg: "internal/crashindex/...", may: []string{"internal/errs", "internal/crash", "internal/crashindex"}},
 	{pkg: "internal/access", may: []string{"internal/errs", "internal/sqldb"}},
 	// Layer 4: no engine.
 	{pkg: "internal/collector", may: []string{"config", "metrics", "internal/errs", "internal/crash", "internal/httpserver", "internal/blob"}},
-	// Layer 6: nobody imports it. Layer 5 gets its rules with its packages.
+	{pkg: "internal/symstore", may: []string{"config", "metrics", "debug/...", "internal/errs", "internal/mmap", "internal/crash", "internal/httpserver", "internal/access", "internal/blob", "internal/sqldb", "internal/metadb", "internal/queue"}},
+	{pkg: "internal/symbolicator", may: []string{"config", "metrics", "debug/...", "internal/errs", "internal/httpserver", "internal/blob", "internal/sqldb", "internal/metadb", "internal/diskcache", "internal/symstore"}},
+	{pkg: "internal/processor", may: []string{"config", "metrics", "signature", "debug/...", "internal/errs", "internal/mmap", "internal/crash", "internal/httpserver", "internal/access", "internal/blob", "internal/sqldb", "internal/metadb", "internal/queue"}},
+	// Layer 5.
+	{pkg: "internal/web", may: []string{"config", "metrics", "signature", "debug/...", "internal/errs", "internal/crash", "internal/httpserver", "internal/access", "internal/blob", "internal/sqldb", "internal/metadb", "internal/queue", "internal/crashindex", "internal/processor"}},
+	// Layer 6: nobody imports it.
 	{pkg: "cmd/salvage", may: []string{"config", "metrics/...", "debug/...", "internal/...", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/schollz/progressbar/v3", "golang.org/x/term"}},
 }
 

@@ -2,7 +2,8 @@
 //
 // A submission is read as a stream: its dumps go to blob storage while they arrive, and nothing of it is
 // kept unless all of it was read and accepted. Dumps are made durable first, the raw crash last, then the
-// client is answered; after an answer with a crash id nothing is lost, whatever stops the process.
+// processor is told, then the client is answered; after an answer with a crash id nothing is lost, whatever
+// stops the process.
 //
 // The protocol is Antenna's (crash-pipeline.md §1), with these of its defects mended: the heartbeat checks
 // storage, a chunked request needs no length, a value that is no string breaks nothing.
@@ -57,6 +58,8 @@ type Config struct {
 	Store   blob.Store
 	Metrics *metrics.Registry
 	Now     func() time.Time
+	// Accepted is told of each crash when it is durable, before the client is. Nil: nobody is told.
+	Accepted func(context.Context, crash.ID) error
 	// Free returns the free space where the store is. Nil: not checked.
 	Free func() (uint64, error)
 
@@ -80,6 +83,9 @@ func New(c Config) *Collector {
 	r := c.Metrics
 	if c.Failpoint == nil {
 		c.Failpoint = func(string) {}
+	}
+	if c.Accepted == nil {
+		c.Accepted = func(context.Context, crash.ID) error { return nil }
 	}
 	return &Collector{
 		Config:    c,
@@ -194,6 +200,11 @@ func (c *Collector) submit(r *http.Request) (id crash.ID, err error) {
 	c.Failpoint("raw crash")
 	if err := blob.Put(ctx, c.Store, id.RawKey(), bytes.NewReader(text)); err != nil {
 		return "", err
+	}
+	c.Failpoint("job")
+	if err := c.Accepted(ctx, id); err != nil {
+		// The crash is safe, and a sweep will find it; a client that sent it again would store it twice.
+		httpserver.AddLog(r.Context(), slog.String("not_queued", err.Error()))
 	}
 	c.Failpoint("answer")
 	return id, nil

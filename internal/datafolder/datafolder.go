@@ -92,6 +92,15 @@ func (f *Folder) Close() error {
 	return f.lock.Close()
 }
 
+// Scratch returns a folder in the data folder for files that nobody needs after the process. It is empty.
+func (f *Folder) Scratch() (string, error) {
+	dir := filepath.Join(f.Dir, "scratch")
+	if err := os.RemoveAll(dir); err != nil {
+		return "", err
+	}
+	return dir, os.Mkdir(dir, 0o700)
+}
+
 // Free returns how many bytes this process may still write to the folder's file system.
 func (f *Folder) Free() (bytes uint64, err error) {
 	defer errs.Wrap(&err, "datafolder.Free(%s)", f.Dir)

@@ -92,38 +92,44 @@ func (q *Queue) Add(ctx context.Context, kind string, priority int, keys ...stri
 
 // AddTx is Add as a part of a transaction; call Wake when that is committed.
 func (q *Queue) AddTx(ctx context.Context, tx *sql.Tx, kind string, priority int, keys ...string) error {
-	return q.insert(ctx, tx, kind, priority, keys, `ON CONFLICT (kind, key) DO UPDATE SET asked = jobs.asked + 1,
+	_, err := q.insert(ctx, tx, kind, priority, keys, `ON CONFLICT (kind, key) DO UPDATE SET asked = jobs.asked + 1,
 		priority = CASE WHEN excluded.priority < jobs.priority THEN excluded.priority ELSE jobs.priority END,
 		due      = CASE WHEN jobs.owner = '' THEN excluded.due ELSE jobs.due END,
 		attempts = CASE WHEN jobs.owner = '' THEN 0 ELSE jobs.attempts END,
 		parked   = 0`)
+	return err
 }
 
-// Ensure adds those of the jobs that are not there, not even parked.
-func (q *Queue) Ensure(ctx context.Context, kind string, priority int, keys ...string) error {
-	err := q.DB.Tx(ctx, func(tx *sql.Tx) error {
-		return q.insert(ctx, tx, kind, priority, keys, "ON CONFLICT (kind, key) DO NOTHING")
+// Ensure adds those of the jobs that are not there, not even parked, and returns how many those are.
+func (q *Queue) Ensure(ctx context.Context, kind string, priority int, keys ...string) (added int, err error) {
+	err = q.DB.Tx(ctx, func(tx *sql.Tx) error {
+		added, err = q.insert(ctx, tx, kind, priority, keys, "ON CONFLICT (kind, key) DO NOTHING")
+		return err
 	})
 	if err == nil {
 		q.Wake(kind)
 	}
-	return err
+	return added, err
 }
 
-func (q *Queue) insert(ctx context.Context, tx *sql.Tx, kind string, priority int, keys []string, conflict string) error {
+func (q *Queue) insert(ctx context.Context, tx *sql.Tx, kind string, priority int, keys []string, conflict string) (changed int, err error) {
 	s, err := tx.PrepareContext(ctx, `INSERT INTO jobs (kind, key, priority, due, owner, asked, attempts, parked, reason, created)
 		VALUES ($1, $2, $3, $4, '', 1, 0, 0, '', $4) `+conflict)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer s.Close()
 	now := q.Now().UnixMilli()
 	for _, key := range keys {
-		if _, err := s.ExecContext(ctx, kind, key, priority, now); err != nil {
-			return err
+		ok, err := affected(s.ExecContext(ctx, kind, key, priority, now))
+		if err != nil {
+			return 0, err
+		}
+		if ok {
+			changed++
 		}
 	}
-	return nil
+	return changed, nil
 }
 
 // Wake makes a worker of this process look for jobs of a kind.

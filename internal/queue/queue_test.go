@@ -199,8 +199,8 @@ func TestFailures(t *testing.T) {
 		t.Errorf("parked: %+v, %v", jobs, err)
 	}
 	runs.Store(0)
-	if err := f.Ensure(t.Context(), "k", queue.Fresh, "broken"); err != nil {
-		t.Fatal(err)
+	if n, err := f.Ensure(t.Context(), "k", queue.Fresh, "broken"); err != nil || n != 0 {
+		t.Fatal(n, err)
 	}
 	f.add(t, "unlucky") // more failures than attempts
 	f.until(t, "unlucky", "done", nil)

@@ -1,0 +1,70 @@
+package processor_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"salvage/internal/crash"
+	"salvage/internal/debugtest"
+	"salvage/internal/processor"
+)
+
+func TestPrettyVersion(t *testing.T) {
+	for _, tt := range []struct{ name, version, distribution, want string }{
+		{"Windows NT", "10.0.19045", "", "Windows 10"}, {"Windows NT", "10.0.21996", "", "Windows 11"}, {"Windows NT", "10.0.9999", "", "Windows 10"},
+		{"Windows NT", "10.0.100000", "", "Windows 11"}, {"Windows NT", "6.1.7601 Service Pack 1", "", "Windows 7"}, {"Windows NT", "6.3.1", "", "Windows 8.1"},
+		{"Windows NT", "7.7.1", "", "Windows Unknown"}, {"Windows NT", "odd", "", "Windows NT"}, {"Windows NT", "", "", "Windows NT"},
+		{"Mac OS X", "10.15.7 19H2", "", "OS X 10.15"}, {"Mac OS X", "11.0.1", "", "macOS 11"}, {"Mac OS X", "9.2.2", "", "OS X Unknown"},
+		{"Linux", "6.1.0", "Debian GNU/Linux 12", "Debian GNU/Linux 12"}, {"Linux", "6.1.0", "", "Linux"}, {"Android", "31", "", "Android 31"}, {"", "", "", ""},
+	} {
+		if got := processor.PrettyVersion(tt.name, tt.version, tt.distribution); got != tt.want {
+			t.Errorf("%s %s: %q, want %q", tt.name, tt.version, got, tt.want)
+		}
+	}
+}
+
+func TestConvert(t *testing.T) {
+	for _, tt := range []struct {
+		value any
+		typ   string
+		want  any // nil: refused
+	}{
+		{" x \n", "string", " x"}, {json.Number("5"), "string", "5"}, {true, "string", "true"}, {[]any{}, "string", nil}, {map[string]any{}, "string", nil},
+		{"TRUE", "boolean", true}, {" 0", "boolean", false}, {"yes", "boolean", nil}, {true, "boolean", true}, {json.Number("1"), "boolean", true},
+		{" -7 ", "integer", int64(-7)}, {"12.0", "integer", nil}, {"", "integer", nil}, {"9223372036854775808", "integer", nil}, {json.Number("8"), "integer", int64(8)},
+		{"1.5", "number", 1.5}, {"inf", "number", nil}, {"nan", "number", nil},
+		{`{"a":1}`, "object", map[string]any{"a": json.Number("1")}}, {"[]", "object", nil}, {"null", "object", nil}, {"x", "object", nil},
+		{map[string]any{"a": true}, "object", map[string]any{"a": true}}, {nil, "string", nil},
+	} {
+		got, ok := processor.Convert(tt.value, tt.typ)
+		if ok != (tt.want != nil) || ok && fmt.Sprint(got) != fmt.Sprint(tt.want) {
+			t.Errorf("%v as %s: %v, %v", tt.value, tt.typ, got, ok)
+		}
+	}
+}
+
+// TestWalked reads what a real dump of a crash in a program named crashy says.
+func TestWalked(t *testing.T) {
+	r := newRig(t)
+	r.accept(id, nil, map[string][]byte{crash.MinidumpName: debugtest.File(t, "rust-minidump/simple-crashpad.dmp")})
+	doc := r.process(id, true)
+	for field, want := range map[string]any{
+		"os_name": "Mac OS X", "os_pretty_version": "OS X 10.15", "cpu_arch": "amd64", "cpu_count": 12.0, "thread_count": 1.0, "crashing_thread": 0.0,
+		"uptime": 0.0, "crash_time": 1608319181.0, "reason": doc["json_dump"].(map[string]any)["crash_info"].(map[string]any)["type"],
+	} {
+		if got := doc[field]; got != want || got == nil {
+			t.Errorf("%s = %v, want %v", field, got, want)
+		}
+	}
+	if s := doc["modules_in_stack"].(string); !strings.Contains(s, "crashy/EF1091E381DA369B9039EA1591D07E0B0") || strings.Contains(s, "libsystem_m") {
+		t.Errorf("modules in the stack: %s", s)
+	}
+	if s := doc["missing_symbols"].(string); !strings.HasPrefix(s, "crashy/0.0.0.0/EF1091E381DA369B9039EA1591D07E0B0/ef1091e381da369b9039ea1591d07e0b;dyld/") {
+		t.Errorf("missing: %s", s)
+	}
+	if steps := doc["signature_steps"].([]any); len(steps) == 0 {
+		t.Error("the signature is not explained")
+	}
+}
