@@ -88,7 +88,6 @@ func newRig(t *testing.T, change func(*httpserver.Config)) *rig {
 	}}))
 	var rec *metricstest.Recorder
 	c.Metrics, rec = metricstest.New(t)
-	c.JSONPaths = []string{"/api/"}
 	if change != nil {
 		change(&c)
 	}

@@ -29,8 +29,7 @@ var layers = []struct {
 	{"metrics", (*Server).withMetrics},             // outside of all that refuses requests, so those count; a panic passes it and counts
 	{"security headers", (*Server).withHeaders},    // refusals have them, too
 	{"cross-origin protection", (*Server).withCOP}, // before limits: what a browser was tricked into takes nobody's place
-	{"limits", (*Server).withLimits},               // before auth: looking up a token costs something
-	{"auth", (*Server).withAuth},
+	{"limits", (*Server).withLimits},
 }
 
 // request is what middleware knows of a request. It is in the context.
@@ -132,18 +131,10 @@ func (s *Server) withRequest(next http.Handler) http.Handler {
 		if e, ok := h.(*endpoint); ok {
 			q.route = e
 		} else {
-			q.route = &endpoint{family: s.familyOf(r.URL.Path)}
+			q.route = &endpoint{family: familyHTML}
 		}
 		next.ServeHTTP(q.w, r.WithContext(context.WithValue(r.Context(), requestKey{}, q)))
 	})
-}
-
-// familyOf returns the family of paths without a route.
-func (s *Server) familyOf(path string) family {
-	if slices.ContainsFunc(s.cfg.JSONPaths, func(p string) bool { return strings.HasPrefix(path, p) }) {
-		return familyJSON
-	}
-	return familyHTML
 }
 
 // clientAddr returns the address of the client: of the connection, or the last in X-Forwarded-For that
@@ -289,13 +280,6 @@ func (s *Server) withCOP(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-func (s *Server) withAuth(next http.Handler) http.Handler {
-	if s.cfg.Auth == nil {
-		return next
-	}
-	return s.cfg.Auth(next)
 }
 
 // route calls the endpoint. What the mux says about unknown paths and methods becomes an error of the

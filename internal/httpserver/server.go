@@ -37,11 +37,9 @@ type Config struct {
 	MaxRequests int
 	Proxies     []netip.Prefix
 
-	Log            *slog.Logger                    // required
-	Metrics        *metrics.Registry               // nil counts nothing
-	MetricsHandler http.Handler                    // answers GET /metrics; nil for none
-	Auth           func(http.Handler) http.Handler // innermost middleware; nil for none
-	JSONPaths      []string                        // path prefixes below which also unknown paths are answered as JSON
+	Log            *slog.Logger      // required
+	Metrics        *metrics.Registry // nil counts nothing
+	MetricsHandler http.Handler      // answers GET /metrics; nil for none
 }
 
 // Options declares the options of c.
