@@ -2,10 +2,12 @@ package elf
 
 import (
 	"bytes"
+	"cmp"
 	"iter"
 	"slices"
 
 	"salvage/debug/internal/cursor"
+	"salvage/debug/symbols"
 )
 
 // Table is one of the two symbol tables of a file.
@@ -146,7 +148,7 @@ func (f *File) dynamicCount(d dynamic) uint64 {
 // Function is a symbol that names code.
 type Function struct {
 	Name       []byte // aliases the file
-	Addr, Size uint64 // relative to ImageBase; Size 0: unknown
+	Addr, Size uint64 // relative to ImageBase; Size 0: up to the next one
 	File       []byte // of a local symbol: the source file, without folder, where the table says it; aliases the file
 }
 
@@ -172,10 +174,37 @@ func (f *File) Functions() []Function {
 		}
 	}
 	dynamic = slices.DeleteFunc(dynamic, func(s Function) bool { return named[s.Addr] })
-	if len(dynamic) == 0 {
-		return static
+	all := append(dynamic, static...)
+	f.bound(all)
+	return all
+}
+
+// bound gives the last symbol of each range of code the range's end, if it has no size: _fini, which is
+// assembly code and mostly that symbol, does not name the constants behind.
+func (f *File) bound(all []Function) {
+	base, code := f.ImageBase(), f.Executable()
+	last := make([]uint64, len(code)) // address of the last symbol, +1
+	rangeOf := func(fn *Function) int {
+		i, exact := slices.BinarySearchFunc(code, fn.Addr+base, func(e symbols.Extent, addr uint64) int { return cmp.Compare(e.Addr, addr) })
+		if !exact {
+			i--
+		}
+		if i < 0 || fn.Addr+base-code[i].Addr >= code[i].Size {
+			return -1
+		}
+		return i
 	}
-	return append(dynamic, static...)
+	for i := range all {
+		if r := rangeOf(&all[i]); r >= 0 {
+			last[r] = max(last[r], all[i].Addr+1)
+		}
+	}
+	for i := range all {
+		fn := &all[i]
+		if r := rangeOf(fn); fn.Size == 0 && r >= 0 && fn.Addr+1 == last[r] {
+			fn.Size = code[r].Addr + code[r].Size - base - fn.Addr
+		}
+	}
 }
 
 // HasSymbols reports whether the file has symbols that name code.
