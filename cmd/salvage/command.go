@@ -13,13 +13,17 @@ import (
 	"salvage/internal/errs"
 )
 
-const envPrefix = "SALVAGE_"
+const (
+	envPrefix = "SALVAGE_"
+	// tokenOption is the one secret that may be a flag, since people try things out.
+	tokenOption = "token"
+)
 
 // command makes c a command whose flags are the options of root, but for secrets. Before run, the options are filled
 // from flags, environment, .env and defaults, in that order.
 func command(c *cobra.Command, root config.Component, run func(ctx context.Context, args []string) error) *cobra.Command {
 	for _, o := range config.Options(root) {
-		if o.Secret {
+		if o.Secret && o.Key.Flag() != tokenOption {
 			continue // a command line is there for all to read
 		}
 		// pflag takes a word in backquotes for the name of the value.

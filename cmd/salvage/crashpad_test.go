@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -22,67 +21,6 @@ import (
 	"salvage/debug/stackwalk"
 	"salvage/internal/debugtest"
 )
-
-// crashpadHandler is Crashpad's handler as Debian's chromium has it.
-const crashpadHandler = "/usr/lib/chromium/chrome_crashpad_handler"
-
-// crashDatabase makes a Crashpad database. Uploads is whether the handler may send what it writes.
-func crashDatabase(t testing.TB, uploads bool) string {
-	t.Helper()
-	db := t.TempDir()
-	for _, dir := range []string{"new", "pending", "completed", "attachments"} {
-		if err := os.Mkdir(filepath.Join(db, dir), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// Crashpad's Settings::Data: magic, version, options, padding, last upload, client id.
-	settings := make([]byte, 40)
-	binary.LittleEndian.PutUint32(settings, 0x43506473)
-	binary.LittleEndian.PutUint32(settings[4:], 1)
-	if uploads {
-		settings[8] = 1
-	}
-	copy(settings[24:], "salvage-test-id!")
-	if err := os.WriteFile(filepath.Join(db, "settings.dat"), settings, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return db
-}
-
-// crashArgs are the arguments of a crashapp that reports into db.
-func crashArgs(mode, db, url string) []string {
-	return []string{mode, "--handler=" + crashpadHandler, "--database=" + db, "--url=" + url, "--annotation=prod=crashapp", "--annotation=ver=1.0"}
-}
-
-// smallStack makes stacks overflow after some 2,000 frames: gdb takes its time over each.
-const smallStack = "--stack=1048576"
-
-// crashOnce runs crashapp with addresses as under a debugger and returns the minidump that Crashpad wrote, with the command line.
-func crashOnce(t testing.TB, app, mode string) (dump []byte, args []string) {
-	t.Helper()
-	if _, err := os.Stat(crashpadHandler); err != nil {
-		debugtest.Require(t, "crashpad", err.Error())
-	}
-	db := crashDatabase(t, false)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	args = append([]string{app}, crashArgs(mode, db, "http://127.0.0.1:9/submit")...)
-	cmd := exec.CommandContext(ctx, debugtest.Program(t, "crashpad", "prlimit"), append([]string{smallStack, "setarch", "-R"}, args...)...)
-	cmd.Env = []string{} // what is on the stack decides where it overflows
-	text, err := cmd.CombinedOutput()
-	if err == nil {
-		t.Fatalf("crashapp %s did not crash\n%s", mode, text)
-	}
-	dumps, err := filepath.Glob(filepath.Join(db, "*", "*.dmp"))
-	if err != nil || len(dumps) != 1 {
-		t.Fatalf("%d dumps in %s: %v\n%s", len(dumps), db, err, text)
-	}
-	data, err := os.ReadFile(dumps[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data, args
-}
 
 // systemLibraries are the files of the libraries of a crashapp, their separate debug files included where
 // installed: what an engineer would hand to the command.
@@ -141,7 +79,7 @@ func askGDB(t testing.TB, gdb string, commandLine []string) []gdbFrame {
 	defer cancel()
 	core := filepath.Join(t.TempDir(), "core")
 	args := []string{"-batch", "-nx", "-ex", "set debuginfod enabled off"}
-	run := append([]string{smallStack, gdb}, args...)
+	run := append([]string{debugtest.SmallStack, gdb}, args...)
 	run = append(run, "-ex", "set startup-with-shell off", "-ex", "unset environment", "-ex", "handle SIGUSR1 nostop noprint pass", "-ex", "run", "-ex", "generate-core-file "+core, "--args")
 	run = append(run, commandLine...)
 	if out, err := exec.CommandContext(ctx, "prlimit", run...).CombinedOutput(); err != nil {
@@ -204,7 +142,7 @@ func TestCrashpadAgainstGDB(t *testing.T) {
 		libraries := systemLibraries(t, app)
 		for _, mode := range []string{"inline", "thread", "overflow", "abort", "pure", "handler"} {
 			t.Run(strings.Join(build, " ")+" "+mode, func(t *testing.T) {
-				dump, args := crashOnce(t, app, mode)
+				dump, args := debugtest.Crash(t, app, mode)
 				d, err := minidump.Parse(dump)
 				if err != nil {
 					t.Fatal(err)
@@ -227,7 +165,7 @@ func TestCrashpadAgainstGDB(t *testing.T) {
 // The command, from a dump and the program to the line.
 func TestStackwalkCommand(t *testing.T) {
 	app := debugtest.Crashapp(t, "g++", "-O2")
-	dump, _ := crashOnce(t, app, "inline")
+	dump, _ := debugtest.Crash(t, app, "inline")
 	file := filepath.Join(t.TempDir(), "crash.dmp")
 	if err := os.WriteFile(file, dump, 0o644); err != nil {
 		t.Fatal(err)

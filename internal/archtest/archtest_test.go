@@ -66,8 +66,8 @@ var rules = []rule{
 	// Layer 4: no engine.
 	{pkg: "internal/collector", may: []string{"config", "metrics", "internal/errs", "internal/crash", "internal/httpserver", "internal/blob"}},
 	{pkg: "internal/symstore", may: []string{"config", "metrics", "debug/...", "internal/errs", "internal/mmap", "internal/crash", "internal/httpserver", "internal/access", "internal/blob", "internal/sqldb", "internal/metadb", "internal/queue"}},
-	{pkg: "internal/symbolicator", may: []string{"config", "metrics", "debug/...", "internal/errs", "internal/httpserver", "internal/blob", "internal/sqldb", "internal/metadb", "internal/diskcache", "internal/symstore"}},
-	{pkg: "internal/processor", may: []string{"config", "metrics", "signature", "debug/...", "internal/errs", "internal/mmap", "internal/crash", "internal/httpserver", "internal/access", "internal/blob", "internal/sqldb", "internal/metadb", "internal/queue"}},
+	{pkg: "internal/symbolicator", may: []string{"config", "metrics", "debug/...", "internal/errs", "internal/httpserver", "internal/blob", "internal/sqldb", "internal/metadb", "internal/queue", "internal/diskcache", "internal/symstore"}},
+	{pkg: "internal/processor", may: []string{"config", "metrics", "signature", "debug/...", "internal/errs", "internal/mmap", "internal/crash", "internal/httpserver", "internal/access", "internal/blob", "internal/sqldb", "internal/metadb", "internal/queue", "internal/crashindex", "internal/symbolicator"}},
 	// Layer 5.
 	{pkg: "internal/web", may: []string{"config", "metrics", "signature", "debug/...", "internal/errs", "internal/crash", "internal/httpserver", "internal/access", "internal/blob", "internal/sqldb", "internal/metadb", "internal/queue", "internal/crashindex", "internal/processor"}},
 	// Layer 6: nobody imports it.

@@ -93,12 +93,12 @@ func (f *Folder) Close() error {
 }
 
 // Scratch returns a folder in the data folder for files that nobody needs after the process. It is empty.
-func (f *Folder) Scratch() (string, error) {
-	dir := filepath.Join(f.Dir, "scratch")
+func (f *Folder) Scratch(name string) (string, error) {
+	dir := filepath.Join(f.Dir, "scratch", name)
 	if err := os.RemoveAll(dir); err != nil {
 		return "", err
 	}
-	return dir, os.Mkdir(dir, 0o700)
+	return dir, os.MkdirAll(dir, 0o700)
 }
 
 // Free returns how many bytes this process may still write to the folder's file system.

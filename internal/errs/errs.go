@@ -37,6 +37,7 @@ var (
 	Conflict    = &Kind{"conflict", "Something else stands in the way.", http.StatusConflict, 1, false, 0}
 	Unavailable = &Kind{"unavailable", "This is not available right now; try again.", http.StatusServiceUnavailable, 1, true, 10 * time.Second}
 	Shed        = &Kind{"overloaded", "Too much at once; try again.", http.StatusServiceUnavailable, 1, true, 0}
+	Partial     = &Kind{"partly done", "Not everything could be done.", http.StatusInternalServerError, 3, false, 0}
 	Internal    = &Kind{"internal error", "Something went wrong.", http.StatusInternalServerError, 1, false, 0}
 )
 

@@ -25,6 +25,9 @@ const (
 func (p *Processor) Install(handle func(pattern string, h http.Handler)) {
 	handle("GET /api/ProcessedCrash/{$}", httpserver.JSON(p.serveProcessed)) // client: crashstats-tools, fetch-data
 	handle("GET /api/RawCrash/{$}", httpserver.JSON(p.serveRaw))
+	handle("GET /api/{name}/{$}", httpserver.JSON(func(_ http.ResponseWriter, r *http.Request) error {
+		return errs.Public(errs.NotFound, "No service called '%.100s'", r.PathValue("name"))
+	}))
 	limit := httpserver.Limit(httpserver.Limits{Name: "reprocess", Body: 1 << 20, Read: 30 * time.Second, Write: time.Minute, Requests: 8})
 	handle("POST /api/Reprocessing/{$}", limit(httpserver.JSON(p.serveReprocess)))
 }

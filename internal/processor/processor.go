@@ -24,10 +24,12 @@ import (
 	"salvage/internal/access"
 	"salvage/internal/blob"
 	"salvage/internal/crash"
+	"salvage/internal/crashindex"
 	"salvage/internal/errs"
 	"salvage/internal/metadb"
 	"salvage/internal/queue"
 	"salvage/internal/sqldb"
+	"salvage/internal/symbolicator"
 	"salvage/metrics"
 )
 
@@ -55,6 +57,8 @@ type Config struct {
 	DB      *sqldb.DB
 	Queue   *queue.Queue
 	Gate    *access.Gate
+	Symbols *symbolicator.Symbolicator
+	Index   crashindex.Index
 	Scratch string // folder for files that live as long as a walk
 	Metrics *metrics.Registry
 	Log     *slog.Logger
@@ -139,7 +143,8 @@ func (p *Processor) readJSON(ctx context.Context, key string, v any) error {
 // Process makes the processed crash of id, in place of one that is there.
 func (p *Processor) Process(ctx context.Context, id crash.ID) (err error) {
 	defer errs.Wrap(&err, "processor.Process(%s)", id)
-	w := work{p: p, id: id, started: p.Now(), doc: map[string]any{}}
+	w := work{p: p, id: id, started: p.Now(), doc: map[string]any{}, symbols: p.Symbols.Session(ctx)}
+	defer w.symbols.Close()
 	if err := p.readJSON(ctx, id.RawKey(), &w.raw); err != nil {
 		return err
 	}
@@ -160,6 +165,9 @@ func (p *Processor) Process(ctx context.Context, id crash.ID) (err error) {
 	if err := w.run(ctx); err != nil {
 		return err
 	}
+	if err := w.symbols.Err(); err != nil { // better later than without names
+		return err
+	}
 	processed, err := crash.Split(w.doc)
 	if err != nil {
 		return err
@@ -170,6 +178,25 @@ func (p *Processor) Process(ctx context.Context, id crash.ID) (err error) {
 	}
 	p.Failpoint("processed crash")
 	if err := blob.Put(ctx, p.Store, id.ProcessedKey(), bytes.NewReader(text)); err != nil {
+		return err
+	}
+	p.Failpoint("missing")
+	// From here on the crash is told of files that come; one that came before this line is seen by it.
+	var better bool
+	if err := p.DB.Tx(ctx, func(tx *sql.Tx) error {
+		better, err = metadb.SetMissing(ctx, tx, string(id), w.symbols.Missing())
+		if err == nil && better {
+			err = p.Queue.AddTx(ctx, tx, Job, queue.Later, string(id))
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	if better {
+		p.Queue.Wake(Job)
+	}
+	p.Failpoint("index")
+	if err := p.Index.Put(ctx, []crashindex.Doc{document(&w)}); err != nil {
 		return err
 	}
 	p.Failpoint("processed")

@@ -17,17 +17,23 @@ import (
 	"testing"
 	"time"
 
+	"salvage/config"
 	"salvage/config/configtest"
 	"salvage/debug/minidump/minidumptest"
 	"salvage/internal/access"
 	"salvage/internal/blob"
 	"salvage/internal/blob/memblob"
 	"salvage/internal/crash"
+	"salvage/internal/crashindex"
+	"salvage/internal/crashindex/memindex"
 	"salvage/internal/debugtest"
+	"salvage/internal/diskcache"
 	"salvage/internal/errs"
 	"salvage/internal/processor"
 	"salvage/internal/queue"
 	"salvage/internal/sqldb"
+	"salvage/internal/symbolicator"
+	"salvage/internal/symstore"
 	"salvage/metrics"
 )
 
@@ -60,14 +66,35 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var o processor.Options
-	configtest.Load(t, &o, nil)
+	store, gate := memblob.New(), &access.Gate{Store: tokens, PublicRead: true}
+	symbols, err := symstore.New(symstore.Config{
+		Options: defaults[symstore.Options](t), Blobs: store, DB: db, Queue: q, Gate: gate, Scratch: t.TempDir(), Metrics: registry, Log: log, Now: now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := symbolicator.New(symbolicator.Config{
+		Options: defaults[symbolicator.Options](t), Store: symbols, Cache: defaults[diskcache.Options](t), Dir: t.TempDir(), Metrics: registry, Now: now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { names.Close() })
 	r.Processor = processor.New(processor.Config{
-		Options: o, Store: memblob.New(), DB: db, Queue: q, Gate: &access.Gate{Store: tokens, PublicRead: true},
+		Options: defaults[processor.Options](t), Store: store, DB: db, Queue: q, Gate: gate, Symbols: names, Index: memindex.New(),
 		Scratch: t.TempDir(), Metrics: registry, Log: log, Now: now, Version: "test",
 	})
 	r.Install(r.mux.Handle)
 	return r
+}
+
+// defaults returns options as nobody set them.
+func defaults[T any, P interface {
+	*T
+	config.Component
+}](t *testing.T) (o T) {
+	configtest.Load(t, P(&o), nil)
+	return o
 }
 
 var id = crash.ID("6d8f0c1e-5b7a-4c2d-9e3f-0a1b20260818")
@@ -357,6 +384,7 @@ func TestAPI(t *testing.T) {
 		{"/api/RawCrash/?crash_id=" + string(id[:35]) + "7", "", 404, "Not found: CrashIDNotFound"},
 		{"/api/RawCrash/", "", 400, "is not a crash id"},
 		{"/api/ProcessedCrash/" + q, "", 404, "Not found: CrashIDNotFound"},
+		{"/api/Nothing/", "", 404, "No service called 'Nothing'"},
 		{"/api/ProcessedCrash/?crash_id=x", "", 400, "is not a crash id"},
 	} {
 		w := r.do("GET", tt.target, tt.token, nil)
@@ -385,5 +413,60 @@ func TestAPI(t *testing.T) {
 	}
 	if got := post(r.token, "bp-"+string(id)+":default"); got != "200 null" || !queued() {
 		t.Errorf("%s; queued: %v", got, queued())
+	}
+}
+
+// TestLostWakeUp: symbols that become ready between the walk that lacked them and the row that says so are
+// not missed.
+func TestLostWakeUp(t *testing.T) {
+	app := debugtest.Crashapp(t, "g++", "-O2")
+	image, err := os.ReadFile(app)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dump, _ := debugtest.Crash(t, app, "inline")
+	r := newRig(t)
+	ctx := t.Context()
+	symbols := r.Symbols.Store
+	arrive := func(string) {}
+	r.Failpoint = func(step string) { arrive(step) }
+	arrive = func(step string) {
+		if step != "missing" {
+			return
+		}
+		arrive = func(string) {}
+		res, err := symbols.Put(ctx, bytes.NewReader(image), symstore.PutInfo{Name: "crashapp"})
+		if err == nil {
+			err = symbols.Build(ctx, res.DebugID)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	r.accept(id, nil, map[string][]byte{crash.MinidumpName: dump})
+	if doc := r.process(id, false); doc["signature"] != "crashapp" {
+		t.Errorf("before: %v", doc["signature"])
+	}
+	if _, err := r.Queue.Get(ctx, processor.Job, string(id)); err != nil {
+		t.Fatalf("the crash waits for what is there: %v", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() { defer close(done); r.Run(ctx) }()
+	for range 1000 {
+		if _, err := r.Queue.Get(t.Context(), processor.Job, string(id)); errors.Is(err, errs.NotFound) {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	cancel()
+	<-done
+	_, doc := r.get("/api/ProcessedCrash/?crash_id="+string(id), "")
+	if got := doc.(map[string]any)["signature"]; got != "shapes::Deref" {
+		t.Errorf("after: %v", got)
+	}
+	res, err := r.Index.Search(t.Context(), crashindex.Query{Limit: 10, Columns: []string{"signature"}})
+	if err != nil || res.Total != 1 || res.Hits[0].ID != id || res.Hits[0].Values[0].Text != "shapes::Deref" {
+		t.Errorf("index: %+v, %v", res, err)
 	}
 }

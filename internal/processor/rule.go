@@ -12,6 +12,7 @@ import (
 	"salvage/debug/minidump"
 	"salvage/internal/crash"
 	"salvage/internal/errs"
+	"salvage/internal/symbolicator"
 )
 
 // rule fills in fields. An error that may pass ends the processing, which is tried again; after any other
@@ -45,6 +46,8 @@ type work struct {
 
 	doc   map[string]any // fields of the processed crash
 	notes []string       // anybody may read them
+
+	symbols *symbolicator.Session
 
 	dump minidumpTimes
 	walk json.RawMessage // of the main dump; doc["json_dump"] is the same, decoded

@@ -61,7 +61,7 @@ func TestWalked(t *testing.T) {
 	if s := doc["modules_in_stack"].(string); !strings.Contains(s, "crashy/EF1091E381DA369B9039EA1591D07E0B0") || strings.Contains(s, "libsystem_m") {
 		t.Errorf("modules in the stack: %s", s)
 	}
-	if s := doc["missing_symbols"].(string); !strings.HasPrefix(s, "crashy/0.0.0.0/EF1091E381DA369B9039EA1591D07E0B0/ef1091e381da369b9039ea1591d07e0b;dyld/") {
+	if s := doc["missing_symbols"].(string); !strings.HasPrefix(s, "crashy/0.0.0.0/EF1091E381DA369B9039EA1591D07E0B0/ef1091e381da369b9039ea1591d07e0b;libdyld.dylib/") {
 		t.Errorf("missing: %s", s)
 	}
 	if steps := doc["signature_steps"].([]any); len(steps) == 0 {

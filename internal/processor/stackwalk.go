@@ -5,13 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
-	"salvage/debug/cfi"
 	"salvage/debug/minidump"
 	"salvage/debug/stackwalk"
 	"salvage/internal/crash"
@@ -65,37 +66,65 @@ func (w *work) walkDump(ctx context.Context, name string, into map[string]any) (
 	if len(f.Data) == 0 {
 		return failed("EmptyMinidump", "the dump is empty")
 	}
-	d, err := minidump.Parse(f.Data)
-	if err != nil {
+	r, err := walk(ctx, f.Data, w.symbols, w.p.Options.walkTime)
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case errors.Is(err, errs.Corrupt):
 		return failed("UnreadableMinidump", "the dump cannot be read")
+	case err != nil:
+		return nil, err
 	}
 	if name == crash.MinidumpName {
-		w.dump = timesOf(d)
+		w.dump = timesOf(r.parsed)
 	}
-	walking, cancel := context.WithTimeout(ctx, w.p.Options.walkTime)
-	defer cancel()
-	report := stackwalk.Walk(walking, d, noSymbols{}, stackwalk.Options{})
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	if walking.Err() != nil {
+	if r.cut {
 		w.note("%s: the walk took longer than %s; threads may be missing", name, w.p.Options.walkTime)
 	}
-	for _, p := range d.Problems {
+	for _, p := range r.parsed.Problems {
 		w.note("%s: %s: %s", name, p.Where, p.Kind)
 	}
+	into["json_dump"], into["success"], into["mdsw_status_string"] = r.dump, true, "OK"
+	return r.text, nil
+}
+
+// walked is the report of a dump.
+type walked struct {
+	parsed *minidump.Dump
+	text   json.RawMessage // as the stack walker prints it
+	dump   map[string]any  // text, decoded
+	cut    bool            // the time was up
+}
+
+// walk walks a dump. Corrupt: it is none that can be read.
+func walk(ctx context.Context, data []byte, p stackwalk.Provider, limit time.Duration) (r walked, err error) {
+	if r.parsed, err = minidump.Parse(data); err != nil {
+		return r, fmt.Errorf("%w: %w", errs.Corrupt, err)
+	}
+	walking, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	report := stackwalk.Walk(walking, r.parsed, p, stackwalk.Options{})
+	r.cut = walking.Err() != nil
 	var b bytes.Buffer
 	if err := report.WriteJSON(&b, false); err != nil {
-		return nil, err
+		return r, err
 	}
-	decoder := json.NewDecoder(bytes.NewReader(b.Bytes()))
+	r.text = b.Bytes()
+	decoder := json.NewDecoder(bytes.NewReader(r.text))
 	decoder.UseNumber()
-	var dump map[string]any
-	if err := decoder.Decode(&dump); err != nil {
-		return nil, err
+	return r, decoder.Decode(&r.dump)
+}
+
+// Walk walks a dump that is not stored, and returns what the stack walker prints of it, decoded with
+// json.Number.
+func (p *Processor) Walk(ctx context.Context, data []byte) (map[string]any, error) {
+	symbols := p.Symbols.Session(ctx)
+	defer symbols.Close()
+	r, err := walk(ctx, data, symbols, p.Options.walkTime)
+	if errors.Is(err, errs.Corrupt) {
+		err = errs.Public(errs.Corrupt, "This is no minidump that can be read.")
 	}
-	into["json_dump"], into["success"], into["mdsw_status_string"] = dump, true, "OK"
-	return b.Bytes(), nil
+	return r.dump, err
 }
 
 // fetch maps a copy of an object into memory.
@@ -115,14 +144,4 @@ func (p *Processor) fetch(ctx context.Context, key string) (*mmap.File, error) {
 		return nil, errs.Public(errs.Unavailable, "A dump could not be copied: %v.", err)
 	}
 	return mmap.Open(f.Name())
-}
-
-// noSymbols knows nothing.
-type noSymbols struct{}
-
-func (noSymbols) Rules(*minidump.Module, uint64) (r cfi.Rules, ok bool)  { return r, false }
-func (noSymbols) Covered(*minidump.Module, uint64) (covered, known bool) { return false, false }
-func (noSymbols) Names(*minidump.Module, uint64) []stackwalk.Name        { return nil }
-func (noSymbols) Symbols(*minidump.Module) stackwalk.Symbols {
-	return stackwalk.Symbols{Missing: true, Reason: "not looked for"}
 }

@@ -1,0 +1,109 @@
+package web_test
+
+import (
+	"bytes"
+	"context"
+	"mime/multipart"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"salvage/internal/debugtest"
+)
+
+// chromium loads a page and returns what it logged to its console.
+func chromium(t *testing.T, program string, args ...string) (dom, log string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	base := []string{"--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage", "--enable-logging=stderr", "--user-data-dir=" + t.TempDir()}
+	cmd := exec.CommandContext(ctx, program, append(base, args...)...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%s: %v\n%s", program, err, &stderr)
+	}
+	return stdout.String(), stderr.String()
+}
+
+// browserSite serves the demo under /public/… and, to somebody logged in, as it is; a page of /posted is the
+// answer to a form, which a browser without a driver cannot send.
+func browserSite(r *rig) (site *httptest.Server, pages map[string]string) {
+	id := r.demo()
+	waiting, parked := r.waiting("waiting"), r.waiting("parked")
+	var form bytes.Buffer
+	m := multipart.NewWriter(&form)
+	f, _ := m.CreateFormFile("dump", "linux_inline.dmp")
+	f.Write([]byte("MDMP"))
+	m.Close()
+	text := url.Values{"text": {"#0  linux_inline+0x161b6\n#1  libc.so.6+0x1c4507"}}.Encode()
+	site = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		req.Host = "127.0.0.1:8080"
+		switch req.URL.Path {
+		case "/posted/open":
+			req = httptest.NewRequestWithContext(req.Context(), "POST", "/open", bytes.NewReader(form.Bytes()))
+			req.Header.Set("Content-Type", m.FormDataContentType())
+		case "/posted/text":
+			req = httptest.NewRequestWithContext(req.Context(), "POST", "/open/text", strings.NewReader(text))
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		default:
+			if rest, ok := strings.CutPrefix(req.URL.Path, "/public/"); ok {
+				req.URL.Path = "/" + rest
+			} else {
+				req.Header.Set("Auth-Token", r.admin)
+			}
+		}
+		r.server.ServeHTTP(w, req)
+	}))
+	r.Cleanup(site.Close)
+	return site, map[string]string{
+		"home": "/", "home-filtered": "/?product=CrashApp&version=1.0&days=14", "report": "/report/" + string(id), "report-public": "/public/report/" + string(id),
+		"waiting": "/report/" + string(waiting), "parked": "/report/" + string(parked), "signature": "/signature/?" + url.Values{"signature": {"func | bar | foo | main"}}.Encode(),
+		"signature-none": "/signature/?signature=none", "symbols": "/symbols", "open": "/open", "walked": "/posted/open", "symbolicated": "/posted/text",
+		"login": "/public/login?next=/symbols", "error": "/report/nonsense",
+	}
+}
+
+// TestChromium loads every page in a browser, which must not object to anything, and whose style must apply.
+// With SALVAGE_SHOTS=folder it leaves pictures there.
+func TestChromium(t *testing.T) {
+	program := debugtest.Program(t, "chromium", "chromium")
+	r := newRig(t, nil)
+	site, pages := browserSite(r)
+	dir := os.Getenv("SALVAGE_SHOTS")
+	for name, path := range pages {
+		t.Run(name, func(t *testing.T) {
+			dom, log := chromium(t, program, "--dump-dom", site.URL+path)
+			for line := range strings.Lines(log) {
+				if strings.Contains(line, "CONSOLE") && !strings.Contains(line, "status of 40") { // the error page's own status
+					t.Errorf("the browser says: %s", line)
+				}
+			}
+			if !strings.Contains(dom, "<h1") || strings.Count(dom, "<h1") != 1 {
+				t.Errorf("%d h1 in the page", strings.Count(dom, "<h1"))
+			}
+			if name == "open" && !strings.Contains(dom, "droppable") {
+				t.Error("the script did not run")
+			}
+			if dir == "" {
+				return
+			}
+			for _, size := range []string{"1280,1600", "390,2200"} {
+				if name == "report" || name == "report-public" {
+					size = strings.Replace(strings.Replace(size, "1600", "3400", 1), "2200", "4600", 1)
+				}
+				for scheme, setting := range map[string]string{"light": "1", "dark": "0"} {
+					width, _, _ := strings.Cut(size, ",")
+					file := filepath.Join(dir, name+"-"+width+"-"+scheme+".png")
+					chromium(t, program, "--blink-settings=preferredColorScheme="+setting, "--window-size="+size, "--screenshot="+file, site.URL+path)
+				}
+			}
+		})
+	}
+}
