@@ -8,12 +8,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -142,6 +144,31 @@ func checkNames(t *testing.T, s *servedProcess, id crash.ID) {
 	}
 }
 
+// checkPage opens the report of a crash of mode inline in a browser and reads its crashing thread: rows of
+// name and source, from the crash outwards.
+func checkPage(t *testing.T, s *servedProcess, id crash.ID) {
+	t.Helper()
+	browser := exec.Command(debugtest.Program(t, "chromium", "chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir="+t.TempDir(), "--dump-dom", s.url+"/report/"+string(id))
+	page, err := browser.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := regexp.MustCompile(`<[^>]*>|\s+`).ReplaceAllString(string(page), " ")
+	text = strings.Join(strings.Fields(html.UnescapeString(text)), " ")
+	at := 0
+	for _, want := range []string{
+		"shapes::Deref", "SIGSEGV / SEGV_MAPERR", "at 0x10", // signature, reason, address
+		"shapes::Deref(int const volatile*)", "inlined", "shapes.h:19", "operator()", "inlined", "crashapp.cpp:31", "Grid<shapes::Point>::Sum", "shapes.h:37",
+		"(anonymous namespace)::CrashInline()", "crashapp.cpp:31", "main", "crashapp.cpp:",
+	} {
+		i := strings.Index(text[at:], want)
+		if i < 0 {
+			t.Fatalf("the page has no %q behind %q", want, text[max(0, at-200):min(len(text), at+300)])
+		}
+		at += i + len(want)
+	}
+}
+
 // TestEndToEnd: a real program crashes, the real handler reports it, and its names are there: with symbols
 // that came first, with symbols that come later, and with a server that is killed right after its answer.
 func TestEndToEnd(t *testing.T) {
@@ -153,7 +180,9 @@ func TestEndToEnd(t *testing.T) {
 		upload(t, s, debug)
 		upload(t, s, stripped)
 		debugtest.CrashAndUpload(t, stripped, "inline", s.url+"/submit")
-		checkNames(t, s, onlyCrash(t, data))
+		id := onlyCrash(t, data)
+		checkNames(t, s, id)
+		checkPage(t, s, id)
 	})
 	t.Run("late", func(t *testing.T) {
 		data := t.TempDir()
@@ -171,6 +200,7 @@ func TestEndToEnd(t *testing.T) {
 		upload(t, s, stripped)
 		upload(t, s, debug)
 		checkNames(t, s, id)
+		checkPage(t, s, id)
 	})
 	t.Run("killed", func(t *testing.T) {
 		dump, _ := debugtest.Crash(t, stripped, "inline")
