@@ -17,6 +17,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -232,4 +234,33 @@ func TestServeCrashpad(t *testing.T) {
 			t.Errorf("the log does not name the crash:\n%s", s.log)
 		}
 	}
+}
+
+// TestFootprint: a server that has worked and now idles needs less memory than the goal of 64 MB, the
+// program's own pages not counted.
+func TestFootprint(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs /proc")
+	}
+	data := t.TempDir()
+	s := serveProcess(t, data, "never")
+	for range 20 {
+		if _, err := submit(s.url, bytes.Repeat([]byte("MDMP crash "), 100_000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settle(t, data)
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := 0
+	for _, m := range regexp.MustCompile(`Rss(?:Anon|Shmem):\s+(\d+) kB`).FindAllStringSubmatch(string(status), -1) {
+		n, _ := strconv.Atoi(m[1])
+		used += n
+	}
+	if used == 0 || used > 64<<10 {
+		t.Errorf("%d kB", used)
+	}
+	t.Logf("%d kB", used)
 }

@@ -44,6 +44,7 @@ func (s *Symbolicator) Install(handle func(pattern string, h http.Handler)) {
 		h := httpserver.CrossOrigin(limit(httpserver.JSON(func(w http.ResponseWriter, r *http.Request) error { return s.serve(w, r, maxJobs, v) })))
 		handle("POST "+pattern, h) // client: Firefox Profiler, Crash Stats, samply
 		handle("OPTIONS "+pattern, h)
+		handle("GET "+pattern, h)
 	}
 }
 
@@ -52,8 +53,12 @@ func (s *Symbolicator) serve(w http.ResponseWriter, r *http.Request, maxJobs int
 	if r.Header.Get("Origin") != "" {
 		w.Header().Set("Access-Control-Allow-Origin", "*")
 	}
-	if r.Method == http.MethodOptions {
+	switch r.Method {
+	case http.MethodOptions:
 		return preflight(w, r)
+	case http.MethodGet, http.MethodHead: // as a route without methods would, were there no "GET /"
+		w.Header().Set("Allow", "POST, OPTIONS")
+		return httpserver.WriteJSON(w, http.StatusMethodNotAllowed, map[string]string{"title": "405 Method Not Allowed"})
 	}
 	body, err := io.ReadAll(r.Body) // whatever its content type
 	if err != nil {

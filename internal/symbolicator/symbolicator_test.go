@@ -233,6 +233,11 @@ func TestCORS(t *testing.T) {
 	if w.Code != 200 || h.Get("Access-Control-Allow-Origin") != "*" || h.Get("Access-Control-Allow-Methods") != "POST" || h.Get("Access-Control-Allow-Headers") != "content-type" || h.Get("Access-Control-Max-Age") != "86400" {
 		t.Errorf("%d %v", w.Code, h)
 	}
+	w = httptest.NewRecorder()
+	r.mux.ServeHTTP(w, httptest.NewRequest("GET", "/symbolicate/v5", nil))
+	if w.Code != 405 || w.Header().Get("Allow") != "POST, OPTIONS" {
+		t.Errorf("GET: %d %v", w.Code, w.Header())
+	}
 	for origin, want := range map[string]string{"": "", "https://x.example": "*"} {
 		req := httptest.NewRequest("POST", "/symbolicate/v5", strings.NewReader("{"))
 		req.Header.Set("Origin", origin)
