@@ -74,6 +74,11 @@ func (p *program) stackwalk(ctx context.Context, path string, symbols []string, 
 	for _, pr := range d.Problems {
 		fmt.Fprintf(p.err, "salvage: %s: %s: %s: %s\n", path, pr.Where, pr.Kind, pr.Detail)
 	}
+	for i := range report.Modules {
+		if m := &report.Modules[i]; m.Symbols.Corrupt {
+			fmt.Fprintf(p.err, "salvage: symbols of %s: %s\n", m.Name, m.Symbols.Reason)
+		}
+	}
 	out := p.out
 	if o.output != "" {
 		file, err := os.Create(o.output)

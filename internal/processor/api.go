@@ -40,12 +40,18 @@ func notFound(id crash.ID, err error) error {
 	return err
 }
 
-func (p *Processor) serveProcessed(w http.ResponseWriter, r *http.Request) error {
+// asked returns which crash a request is about, and whether it may see what is protected.
+func (p *Processor) asked(w http.ResponseWriter, r *http.Request) (id crash.ID, protected bool, err error) {
 	who, err := p.Gate.Read(w, r)
 	if err != nil {
-		return err
+		return "", false, err
 	}
-	id, err := crash.ParseID(r.FormValue("crash_id"))
+	id, err = crash.ParseID(r.FormValue("crash_id"))
+	return id, who.Can(access.ViewProtected), err
+}
+
+func (p *Processor) serveProcessed(w http.ResponseWriter, r *http.Request) error {
+	id, protected, err := p.asked(w, r)
 	if err != nil {
 		return err
 	}
@@ -53,20 +59,15 @@ func (p *Processor) serveProcessed(w http.ResponseWriter, r *http.Request) error
 	if err := p.readJSON(r.Context(), id.ProcessedKey(), &c); err != nil {
 		return notFound(id, err)
 	}
-	body, err := crash.Marshal(c.Fields(who.Can(access.ViewProtected)))
+	body, err := crash.Marshal(c.Fields(protected))
 	return answer(w, body, err)
 }
 
 func (p *Processor) serveRaw(w http.ResponseWriter, r *http.Request) error {
-	who, err := p.Gate.Read(w, r)
+	id, protected, err := p.asked(w, r)
 	if err != nil {
 		return err
 	}
-	id, err := crash.ParseID(r.FormValue("crash_id"))
-	if err != nil {
-		return err
-	}
-	protected := who.Can(access.ViewProtected)
 	switch format := r.FormValue("format"); format {
 	case "", "meta":
 		var raw crash.Raw
