@@ -3,11 +3,13 @@ package cfi_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -56,13 +58,16 @@ func ehFrame(t testing.TB, data []byte) *cfi.Cache {
 	return c
 }
 
-// TestReadelf compares every row of .eh_frame with what readelf -wF says about it. The long run names
-// more files in SALVAGE_CFI_FILES.
+// TestReadelf compares every row of .eh_frame with what readelf -wF says about it, at its first and at its
+// last byte, and that nothing is known where readelf knows no row. SALVAGE_CFI_FILES names other files.
 func TestReadelf(t *testing.T) {
 	readelf := debugtest.Program(t, "llvm", "readelf")
 	files := filepath.SplitList(os.Getenv("SALVAGE_CFI_FILES"))
 	if len(files) == 0 {
-		files = []string{"/lib/x86_64-linux-gnu/libc.so.6"}
+		files = []string{"/lib/x86_64-linux-gnu/libc.so.6", "/usr/lib/x86_64-linux-gnu/libstdc++.so.6"}
+		if !testing.Short() {
+			files = append(files, "/usr/lib/chromium/chromium")
+		}
 	}
 	for _, path := range files {
 		t.Run(filepath.Base(path), func(t *testing.T) {
@@ -97,8 +102,14 @@ func compareReadelf(t *testing.T, readelf, path string, c *cfi.Cache) {
 			names[n] = int(r)
 		}
 	}
-	rows, differ := 0, 0
+	lookups, differ := 0, 0
+	fail := func(addr uint64, got, want string) {
+		if differ++; differ <= 5 {
+			t.Errorf("%#x: %s, readelf has %s", addr, got, want)
+		}
+	}
 	var columns []string
+	var fdes [][2]uint64
 	var end uint64
 	inFDE := false
 	type pending struct {
@@ -111,16 +122,14 @@ func compareReadelf(t *testing.T, readelf, path string, c *cfi.Cache) {
 			return
 		}
 		for _, addr := range []uint64{prev.start, next - 1} {
-			rows++
+			lookups++
 			r, ok := c.Lookup(addr)
 			got := "nothing"
 			if ok {
 				got = cfi.Format(r, names)
 			}
 			if got != prev.want {
-				if differ++; differ <= 5 {
-					t.Errorf("%#x: %s, readelf has %s", addr, got, prev.want)
-				}
+				fail(addr, got, prev.want)
 			}
 		}
 		prev = nil
@@ -134,6 +143,9 @@ func compareReadelf(t *testing.T, readelf, path string, c *cfi.Cache) {
 			start, _ := strconv.ParseUint(m[1], 16, 64)
 			end, _ = strconv.ParseUint(m[2], 16, 64)
 			inFDE, columns = start < end, nil
+			if inFDE {
+				fdes = append(fdes, [2]uint64{start, end})
+			}
 			continue
 		}
 		if strings.Contains(line, " CIE ") || strings.Contains(line, "ZERO terminator") || strings.HasPrefix(line, "Contents of") {
@@ -164,15 +176,33 @@ func compareReadelf(t *testing.T, readelf, path string, c *cfi.Cache) {
 				}
 			}
 			prev = &pending{start, want}
+		} else if line != "" {
+			t.Fatalf("not understood: %s", line)
 		}
 	}
 	flush(end)
 	_ = cmd.Wait()
-	if rows < 100 {
-		t.Errorf("only %d rows read", rows)
+	if lookups < 200 {
+		t.Errorf("only %d rows read", lookups/2)
+	}
+	slices.SortFunc(fdes, func(a, b [2]uint64) int { return cmp.Compare(a[0], b[0]) })
+	gaps, covered := 0, uint64(0)
+	for _, f := range fdes {
+		if covered < f[0] {
+			gaps++
+			for _, addr := range []uint64{covered, f[0] - 1} {
+				if r, ok := c.Lookup(addr); ok {
+					fail(addr, cfi.Format(r, names), "nothing")
+				}
+			}
+		}
+		covered = max(covered, f[1])
+	}
+	if r, ok := c.Lookup(covered); ok {
+		fail(covered, cfi.Format(r, names), "nothing")
 	}
 	if differ > 0 {
-		t.Errorf("%d of %d rows differ", differ, rows)
+		t.Errorf("%d answers differ", differ)
 	}
-	t.Logf("%d rows", rows/2)
+	t.Logf("%d rows of %d functions, %d gaps", lookups/2, len(fdes), gaps)
 }

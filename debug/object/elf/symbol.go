@@ -180,9 +180,21 @@ func (f *File) Functions() []Function {
 }
 
 // bound gives the last symbol of each range of code the range's end, if it has no size: _fini, which is
-// assembly code and mostly that symbol, does not name the constants behind.
+// assembly code and mostly that symbol, does not name the constants behind. A range ends with its last
+// executable section, since segments hold constants too.
 func (f *File) bound(all []Function) {
 	base, code := f.ImageBase(), f.Executable()
+	for r := range code {
+		var end uint64
+		for i := range f.Sections {
+			if s := &f.Sections[i]; s.executable() && s.Addr-code[r].Addr < code[r].Size {
+				end = max(end, min(s.Addr-code[r].Addr+s.Size, code[r].Size))
+			}
+		}
+		if end > 0 {
+			code[r].Size = end
+		}
+	}
 	last := make([]uint64, len(code)) // address of the last symbol, +1
 	rangeOf := func(fn *Function) int {
 		i, exact := slices.BinarySearchFunc(code, fn.Addr+base, func(e symbols.Extent, addr uint64) int { return cmp.Compare(e.Addr, addr) })

@@ -59,19 +59,19 @@ func TestFunctions(t *testing.T) {
 			in      []symbol
 			want    string
 		}{
-			{"functions", 62, []symbol{{name: "f", addr: 0x2001, size: 1, kind: 2, section: 1}, {name: "i", addr: 0x2004, kind: 10, section: 1}}, "f 1001+1, i 1004+effc"},
+			{"functions", 62, []symbol{{name: "f", addr: 0x2001, size: 1, kind: 2, section: 1}, {name: "i", addr: 0x2004, kind: 10, section: 1}}, "f 1001+1, i 1004+fc"},
 			{"others", 62, []symbol{{name: "o", addr: 0x2000, kind: 1, section: 1}, {name: "s", addr: 0x2000, kind: 3, section: 1}, {name: "f", addr: 0x2000, kind: 4, section: 1}, {name: "t", addr: 0x2000, kind: 6, section: 1}}, ""},
-			{"labels", 62, []symbol{{name: "code", addr: 0x2000, section: 1}, {name: "data", addr: 0x3000, section: 2}, {name: "none", addr: 0x2000, section: 77}, {addr: 0x2000, section: 1}}, "code 1000+f000"},
+			{"labels", 62, []symbol{{name: "code", addr: 0x2000, section: 1}, {name: "data", addr: 0x3000, section: 2}, {name: "none", addr: 0x2000, section: 77}, {addr: 0x2000, section: 1}}, "code 1000+100"},
 			{"undefined, absolute, common", 62, []symbol{{name: "u", addr: 0x2000, kind: 2}, {name: "a", addr: 0x2000, kind: 2, section: 0xfff1}, {name: "c", addr: 0x2000, kind: 2, section: 0xfff2}}, ""},
-			{"below the base", 62, []symbol{{name: "f", addr: 0xfff, kind: 2, section: 1}, {name: "g", addr: 0x1000, kind: 2, section: 1}}, "g 0+10000"},
-			{"versions", 62, []symbol{{name: "f@@V1", addr: 0x2000, kind: 2, section: 1}, {name: "g@V", addr: 0x2000, kind: 2, section: 1}, {name: "@h", addr: 0x2000, kind: 2, section: 1}}, "f 1000+f000, g 1000+f000, @h 1000+f000"},
-			{"thumb", 40, []symbol{{name: "f", addr: 0x2001, kind: 2, section: 1}, {name: "i", addr: 0x2003, kind: 10, section: 1}, {name: "label", addr: 0x2005, section: 1}}, "f 1000+0, i 1002+0, label 1005+effb"},
-			{"micromips", 8, []symbol{{name: "f", addr: 0x2001, kind: 2, section: 1}}, "f 1000+f000"},
-			{"mapping on arm", 40, names("$a", "$t", "$d", "$t.1", "$x", "$", "$ab", "$d.x"), "$x 1000+f000, $ 1000+f000, $ab 1000+f000"},
-			{"mapping on arm64", 183, names("$x", "$d", "$d.2", "$a", "$xy"), "$a 1000+f000, $xy 1000+f000"},
-			{"mapping on riscv", 243, names("$x", "$d", "$xrv64i2p1", "$a"), "$a 1000+f000"},
-			{"no mapping elsewhere", 62, names("$x"), "$x 1000+f000"},
-			{"file order", 62, []symbol{{name: "b", addr: 0x2002, kind: 2, section: 1}, {name: "z", addr: 0x2000, kind: 2, section: 1}, {name: "a", addr: 0x2000, kind: 2, section: 1}}, "b 1002+effe, z 1000+0, a 1000+0"},
+			{"below the base", 62, []symbol{{name: "f", addr: 0xfff, kind: 2, section: 1}, {name: "g", addr: 0x1000, kind: 2, section: 1}}, "g 0+1100"},
+			{"versions", 62, []symbol{{name: "f@@V1", addr: 0x2000, kind: 2, section: 1}, {name: "g@V", addr: 0x2000, kind: 2, section: 1}, {name: "@h", addr: 0x2000, kind: 2, section: 1}}, "f 1000+100, g 1000+100, @h 1000+100"},
+			{"thumb", 40, []symbol{{name: "f", addr: 0x2001, kind: 2, section: 1}, {name: "i", addr: 0x2003, kind: 10, section: 1}, {name: "label", addr: 0x2005, section: 1}}, "f 1000+0, i 1002+0, label 1005+fb"},
+			{"micromips", 8, []symbol{{name: "f", addr: 0x2001, kind: 2, section: 1}}, "f 1000+100"},
+			{"mapping on arm", 40, names("$a", "$t", "$d", "$t.1", "$x", "$", "$ab", "$d.x"), "$x 1000+100, $ 1000+100, $ab 1000+100"},
+			{"mapping on arm64", 183, names("$x", "$d", "$d.2", "$a", "$xy"), "$a 1000+100, $xy 1000+100"},
+			{"mapping on riscv", 243, names("$x", "$d", "$xrv64i2p1", "$a"), "$a 1000+100"},
+			{"no mapping elsewhere", 62, names("$x"), "$x 1000+100"},
+			{"file order", 62, []symbol{{name: "b", addr: 0x2002, kind: 2, section: 1}, {name: "z", addr: 0x2000, kind: 2, section: 1}, {name: "a", addr: 0x2000, kind: 2, section: 1}}, "b 1002+fe, z 1000+0, a 1000+0"},
 		} {
 			b.machine = tt.machine
 			table, names := b.symtab(tt.in...)
