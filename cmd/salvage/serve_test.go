@@ -36,13 +36,13 @@ type servedProcess struct {
 }
 
 // serveProcess starts a server over a data folder. It kills itself at the given step.
-func serveProcess(t *testing.T, data, killAt string) *servedProcess {
+func serveProcess(t *testing.T, data, killAt string, args ...string) *servedProcess {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &servedProcess{cmd: exec.Command(self, "serve", "--data", data, "--listen", "127.0.0.1:0"), log: new(bytes.Buffer)}
+	s := &servedProcess{cmd: exec.Command(self, append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0"}, args...)...), log: new(bytes.Buffer)}
 	s.cmd.Env = append(os.Environ(), "SALVAGE_TEST_SERVE="+killAt, "SALVAGE_ADMIN_TOKEN="+adminToken, "SALVAGE_COLLECTOR_RESERVE=1MB")
 	s.cmd.Stderr = s.log
 	out, err := s.cmd.StdoutPipe()
@@ -263,4 +263,55 @@ func TestFootprint(t *testing.T) {
 		t.Errorf("%d kB", used)
 	}
 	t.Logf("%d kB", used)
+}
+
+// TestDemo: the recorded crashes are submitted once, and have their names, those that came before the
+// symbols too.
+func TestDemo(t *testing.T) {
+	data := t.TempDir()
+	signatures := map[string]int{}
+	for range 2 {
+		s := serveProcess(t, data, "never", "--demo")
+		for range 500 {
+			if len(stored(t, data)) >= len(demoCrashes) {
+				break
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		settle(t, data)
+		found := stored(t, data)
+		if len(found) != len(demoCrashes) {
+			t.Errorf("%d crashes, want %d\n%s", len(found), len(demoCrashes), s.log)
+		}
+		clear(signatures)
+		for id := range found {
+			doc := processed(t, s, id)
+			signatures[doc["signature"].(string)]++
+			if page := read(t, s.url+"/report/"+string(id)); !strings.Contains(page, "crashapp.cpp:") {
+				t.Errorf("the page of %s has no source", id)
+			}
+			if doc["product"] != "crashapp" || !strings.Contains(fmt.Sprint(doc["json_dump"]), "crashapp.cpp") {
+				t.Errorf("%s: %v %v", id, doc["product"], doc["signature"])
+			}
+		}
+		s.stop(os.Interrupt)
+	}
+	if signatures["shapes::Deref"] != 6 || signatures["(anonymous namespace)::Recurse"] != 1 || len(signatures) != 4 {
+		t.Errorf("signatures %v", signatures)
+	}
+}
+
+// read returns the body of a page.
+func read(t *testing.T, url string) string {
+	t.Helper()
+	res, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"time"
 
+	"salvage/internal/access"
+	"salvage/internal/crash"
 	"salvage/internal/crashindex"
 )
 
@@ -64,8 +66,16 @@ func WalkRows(data []byte) (rows, characters int, err error) {
 	return rows, start - b.characters, nil
 }
 
-// Stored is what readJSON says of a key.
-func (s *Web) Stored(ctx context.Context, key string) error {
-	var v any
-	return s.readJSON(ctx, key, &v)
+// ReportModel is all that a report's template gets.
+func (s *Web) ReportModel(ctx context.Context, id crash.ID, who access.Principal) (string, error) {
+	var doc crash.Processed
+	if err := s.readJSON(ctx, id.ProcessedKey(), &doc); err != nil {
+		return "", err
+	}
+	p, err := s.reportPage(ctx, id, &doc, who)
+	if err != nil {
+		return "", err
+	}
+	text, err := json.Marshal(p)
+	return string(text), err
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"salvage/internal/access"
 	"salvage/internal/crash"
 	"salvage/internal/metadb"
 	"salvage/internal/web"
@@ -178,6 +179,10 @@ func TestProtected(t *testing.T) {
 		t.Errorf("an admin sees %d protected values, want %d", len(shown), want)
 	}
 	admin.without(t, "hidden: they may tell")
+	model, err := r.web.ReportModel(t.Context(), id, access.Anonymous)
+	if err != nil || strings.Contains(model, "PROTECTED") || !strings.Contains(model, "CrashApp") {
+		t.Errorf("the page for the public is made of protected values, or not at all: %v %.200s", err, model)
+	}
 	public := r.get("/report/" + string(id))
 	hidden := 0
 	for _, f := range crash.Fields() {
@@ -214,9 +219,19 @@ func TestBounds(t *testing.T) {
 		}
 		return out
 	}
-	inlines := frames(3000, "i")
+	inlines, deep := frames(3000, "i"), frames(300, "f")
+	for i := range inlines {
+		inlines[i].(map[string]any)["function"] = fmt.Sprintf("call-%d;", i)
+	}
+	for i := range deep {
+		deep[i].(map[string]any)["inlines"] = frames(40, "i")
+	}
+	each := 5000
+	if testing.Short() {
+		each = 301
+	}
 	walks := map[string]map[string]any{
-		"many": {"threads": threads(200, 5000, "f"), "crashing_thread": map[string]any{"frames": frames(5000, "f"), "threads_index": 0}},
+		"many": {"threads": threads(200, each, "f"), "crashing_thread": map[string]any{"frames": frames(5000, "f"), "threads_index": 0}},
 		"long": {"threads": threads(30, 100, long), "crashing_thread": map[string]any{"frames": frames(300, long), "threads_index": 0}},
 		"inlines": {"crashing_thread": map[string]any{"frames": []any{map[string]any{"frame": 0, "function": "outer", "inlines": inlines}, map[string]any{"frame": 9, "function": "far"}},
 			"threads_index": 0, "total_frames": 12}},
@@ -225,11 +240,13 @@ func TestBounds(t *testing.T) {
 	for i := range modules {
 		modules[i] = map[string]any{"filename": long, "missing_symbols": true, "symbols_reason": long}
 	}
+	walks["deep"] = map[string]any{"crashing_thread": map[string]any{"frames": deep}}
 	walks["modules"] = map[string]any{"modules": modules}
 	for name, parts := range map[string][]string{
 		"many":    {"4,700 frames left out", "not shown: the page would be too long", "5,000 frames", "more threads are not shown"},
 		"long":    {"more)", "not shown: the page would be too long"},
 		"inlines": {"2,960 inlined calls left out", "8 frames left out", "12 frames, of which 2 were kept", ">outer<", ">far<"},
+		"deep":    {"more frames not shown: the page would be too long"},
 		"modules": {"2,000 more modules are not shown"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -245,6 +262,17 @@ func TestBounds(t *testing.T) {
 			p := r.get("/report/"+string(id), r.asAdmin())
 			for _, part := range parts {
 				p.want(t, 200, part)
+			}
+			last := -1
+			for _, call := range []string{"call-0;", "call-29;", "2,960 inlined calls left out", "call-2990;", "call-2999;", ">outer<"} {
+				if i := strings.Index(p.body, call); name == "inlines" && i <= last {
+					t.Errorf("%s is not where it belongs", call)
+				} else {
+					last = i
+				}
+			}
+			if n := strings.Count(p.body, `<td class="n">`); n > 3000+40+300 {
+				t.Errorf("%d rows of stacks", n)
 			}
 			if len(p.body) > 12<<20 {
 				t.Errorf("the page has %d bytes", len(p.body))

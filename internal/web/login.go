@@ -31,11 +31,13 @@ func loginLink(r *http.Request) string {
 	return link("/login", "next", next)
 }
 
+const maxNext = 2000 // bytes
+
 // safeNext returns a path of this site to go to after the login: next if it is one, else the home page. It
 // is put together anew, so that nothing is left which a browser might read differently.
 func safeNext(next string) string {
 	u, err := url.Parse(next)
-	if err != nil || len(next) > 2000 || u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" || !strings.HasPrefix(u.Path, "/") {
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" || !strings.HasPrefix(u.Path, "/") {
 		return "/"
 	}
 	clean := path.Clean(u.Path)
@@ -45,7 +47,10 @@ func safeNext(next string) string {
 	if clean == "/login" || clean == "/logout" {
 		return "/"
 	}
-	return (&url.URL{Path: clean, RawQuery: u.RawQuery}).String()
+	if next = (&url.URL{Path: clean, RawQuery: u.RawQuery}).String(); len(next) > maxNext {
+		return "/"
+	}
+	return next
 }
 
 func (s *Web) serveLoginForm(w http.ResponseWriter, r *http.Request) error {

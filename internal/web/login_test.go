@@ -105,7 +105,7 @@ var nexts = []struct{ next, want string }{
 	{"", "/"}, {"/", "/"}, {"/symbols", "/symbols"}, {"/symbols?q=a%20b&x=1", "/symbols?q=a%20b&x=1"}, {"/signature/?signature=a+%7C+b", "/signature/?signature=a+%7C+b"}, {"/report/x", "/report/x"},
 	{"//evil.example", "/"}, {"//evil.example/x", "/"}, {"///evil.example", "/evil.example"}, {"/\\evil.example", "/%5Cevil.example"}, {"\\\\evil.example", "/"}, {"https://evil.example", "/"}, {"https:/evil.example", "/"}, {"javascript:alert(1)", "/"},
 	{"evil.example", "/"}, {"/\t/evil.example", "/"}, {"/\n/evil.example", "/"}, {"/..//evil.example", "/evil.example"}, {"/.//evil.example/", "/evil.example/"}, {"//evil.example/..", "/"}, {"/%2f/evil.example", "/%2F/evil.example"},
-	{"http:///evil.example", "/"}, {"//user@evil.example", "/"}, {"/login?next=/x", "/"}, {"/logout", "/"}, {"/login/", "/login/"}, {"?x", "/"}, {"#x", "/"}, {"/" + strings.Repeat("x", 3000), "/"},
+	{"http:///evil.example", "/"}, {"//user@evil.example", "/"}, {"/login?next=/x", "/"}, {"/logout", "/"}, {"/login/", "/login/"}, {"?x", "/"}, {"#x", "/"}, {"/" + strings.Repeat("x", 3000), "/"}, {"/" + strings.Repeat("é", 700), "/"},
 }
 
 func TestSafeNext(t *testing.T) {

@@ -38,7 +38,7 @@ func TestHome(t *testing.T) {
 	shop := r.get("/?product=Shop&days=7")
 	shop.want(t, 200, `href="/?days=7&amp;product=Shop&amp;version=3.1"`, "All versions", `href="/?product=Shop"`, "Repo.find")
 	shop.without(t, "mozalloc", "func | bar")
-	r.get("/?product=CrashApp&version=0.9").want(t, 200, "mozalloc_abort").without(t, "libfoo", "Repo.find")
+	r.get("/?product=CrashApp&version=0.9").want(t, 200, "mozalloc_abort", `href="/?product=Shop"`).without(t, "libfoo", "Repo.find")
 	r.get("/?product=CrashApp&version=7").want(t, 200, "Nothing here", "fits these filters", ">7</a>")
 	r.get("/?days=5").want(t, 400, "The parameter days is 7, 14 or 28.")
 	// A crash of last year is no reason to explain how to send one.
@@ -58,8 +58,8 @@ func TestReport(t *testing.T) {
 		`<tr class="top"><td class="n">0<td class="fn">main<td class="src">a.cpp:42`,
 		`<td class="fn no">ld-linux-x86-64.so.2 &#43; 0xbf09<span class="reason">no symbols for the module were found</span>`, `<span class="tag warn">scan</span>`, "as above",
 		"1 with symbols, 4 without", ">used</span>", ">missing</span>", ">not needed</span>", "BBA6FA10B8AAB33D00000000000000000", "0x200000 – ",
-		"Start processing: 2026-11-24T06:21:09Z", "An earlier processing", "Start processing: 2026-11-23T06:21:09Z", "assertion failed: cart.len() &gt; 0",
-		`href="/api/ProcessedCrash/?crash_id=`+string(id)+`"`, `href="/api/RawCrash/?crash_id=`+string(id)+`"`, "linux_inline!func() [linux_inline.cpp:27] (inlined)",
+		"Start processing: 2026-11-24T06:21:09Z", "The processing before", "Start processing: 2026-11-23T06:21:09Z", "assertion failed: cart.len() &gt; 0",
+		`href="/api/ProcessedCrash/?crash_id=`+string(id)+`"`, `href="/api/RawCrash/?crash_id=`+string(id)+`"`, "linux_inline!func() [linux_inline.cpp:27] (inlined)", "There are no others.",
 	)
 	// Innermost first, then outwards.
 	last := -1
@@ -139,7 +139,7 @@ func TestWaiting(t *testing.T) {
 	r := newRig(t, nil)
 	for state, want := range map[string]string{"": "This crash has arrived", "waiting": "Waiting to be processed", "running": "Being processed", "again": "the next is in 1 min 0 s", "parked": "Processing failed"} {
 		p := r.get("/report/" + string(r.waiting(state)))
-		p.want(t, 200, want)
+		p.want(t, 200, want, "Raw JSON")
 		if got := strings.Contains(p.body, `http-equiv="refresh" content="5"`); got != (state != "parked") {
 			t.Errorf("%q: refresh %v", state, got)
 		}
@@ -148,7 +148,7 @@ func TestWaiting(t *testing.T) {
 	// A crash that is there already and is processed again.
 	id := r.waiting("waiting")
 	r.putProcessed(id, r.doc(id))
-	r.get("/report/"+string(id)).want(t, 200, "Waiting to be processed.", `http-equiv="refresh"`, "func()")
+	r.get("/report/"+string(id)).want(t, 200, "Waiting to be processed.", "Look again", "func()").without(t, "http-equiv")
 }
 
 func TestReprocess(t *testing.T) {
@@ -236,7 +236,7 @@ func TestOpen(t *testing.T) {
 		c.Walk = func(context.Context, []byte) (map[string]any, error) { return nil, fmt.Errorf("disk /secret/path") }
 	})
 	form, kind = dumpForm("my.dmp", "MDMP")
-	broken.do("POST", "/open", form, kind).want(t, 500, "Something went wrong.").without(t, "/secret/path")
+	broken.do("POST", "/open", form, kind).want(t, 500, "Something went wrong.").without(t, "/secret/path", "<form")
 }
 
 // everyPage are the paths of all kinds of pages, over the demo.
@@ -364,6 +364,18 @@ type failingIndex struct{ crashindex.Index }
 
 func (failingIndex) Search(context.Context, crashindex.Query) (crashindex.Result, error) {
 	return crashindex.Result{}, fmt.Errorf("/secret/path: %w", errs.Unavailable)
+}
+
+// TestTooLarge has a document that nobody should read into memory.
+func TestTooLarge(t *testing.T) {
+	r := newRig(t, func(c *web.Config) { c.Store = huge{c.Store} })
+	r.get("/report/"+string(r.newID(now))).want(t, 200, "too large for a page", "It has 65.0 MiB", "Processed JSON")
+}
+
+type huge struct{ blob.Store }
+
+func (huge) Get(context.Context, string) (io.ReadCloser, blob.Info, error) {
+	return io.NopCloser(strings.NewReader("{}")), blob.Info{Size: 65 << 20}, nil
 }
 
 // TestLikeFails: a report is worth more than the number of its like.

@@ -115,9 +115,7 @@ func (s *Web) serveReport(w http.ResponseWriter, r *http.Request, who access.Pri
 		title = "Crash " + string(id)
 	}
 	p.base = s.base(r, who, title, "/")
-	if p.Job = job; job != nil && job.Waiting {
-		p.Refresh = refresh
-	}
+	p.Job = job // without a refresh: somebody is reading
 	return s.render(w, http.StatusOK, "report", p)
 }
 
@@ -162,11 +160,11 @@ func (s *Web) job(ctx context.Context, id crash.ID, who access.Principal) (*jobV
 	case !j.Parked.IsZero():
 		v = jobView{Title: "Processing failed", Text: fmt.Sprintf("It was given up after %s, on %s UTC.", count(j.Attempts, "attempt", "attempts"), stampOf(j.Parked).Text)}
 	case j.Running:
-		v = jobView{Title: "Being processed", Text: "The dump is being walked. This page looks again every few seconds.", Waiting: true}
+		v = jobView{Title: "Being processed", Text: "The dump is being walked.", Waiting: true}
 	case j.Attempts > 0 && j.Due.After(now), j.Reason != "":
 		v = jobView{Title: "Processing will be tried again", Text: "An attempt did not succeed; the next is in " + span(int64(max(0, j.Due.Sub(now))/time.Second)) + ".", Waiting: true}
 	default:
-		v = jobView{Title: "Waiting to be processed", Text: "It is in the queue. This page looks again every few seconds.", Waiting: true}
+		v = jobView{Title: "Waiting to be processed", Text: "It is in the queue.", Waiting: true}
 	}
 	switch {
 	case j.Reason == "":

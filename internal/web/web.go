@@ -5,8 +5,8 @@
 // fetch nothing from elsewhere. All that comes out of a crash is text of whoever sent it: it is escaped,
 // its invisible characters are shown, and a page ends somewhere however much there is.
 //
-// What is protected is decided by crash.Processed and access.Gate; a page for the public is made without
-// having read the rest. A Web is safe for concurrent use.
+// What is protected is decided by crash.Processed and access.Gate; what the template of a page for the public
+// gets has nothing of it but how much there is. A Web is safe for concurrent use.
 package web
 
 import (
