@@ -77,17 +77,23 @@ func upload(t *testing.T, s *servedProcess, file string) {
 	}
 }
 
-// onlyCrash waits until the server has a crash, and returns its id.
-func onlyCrash(t *testing.T, data string) crash.ID {
+// reports waits until a server's first page lists n crashes, and returns their ids.
+func reports(t *testing.T, s *servedProcess, n int) []crash.ID {
 	t.Helper()
-	for range 200 {
-		for id := range stored(t, data) {
-			return id
+	var ids []crash.ID
+	for range 500 {
+		ids = nil
+		for _, m := range regexp.MustCompile(`/report/([0-9a-f-]{36})`).FindAllStringSubmatch(read(t, s.url+"/"), -1) {
+			ids = append(ids, crash.ID(m[1]))
+		}
+		slices.Sort(ids)
+		if ids = slices.Compact(ids); len(ids) == n {
+			return ids
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	t.Fatal("no crash is stored")
-	return ""
+	t.Fatalf("the page lists %d crashes, not %d\n%s", len(ids), n, s.log)
+	return nil
 }
 
 // checkNames waits until the crash of mode inline has its names: the call chain with inlined calls, files and
@@ -180,7 +186,7 @@ func TestEndToEnd(t *testing.T) {
 		upload(t, s, debug)
 		upload(t, s, stripped)
 		debugtest.CrashAndUpload(t, stripped, "inline", s.url+"/submit")
-		id := onlyCrash(t, data)
+		id := reports(t, s, 1)[0]
 		checkNames(t, s, id)
 		checkPage(t, s, id)
 	})
@@ -188,7 +194,7 @@ func TestEndToEnd(t *testing.T) {
 		data := t.TempDir()
 		s := serveProcess(t, data, "never")
 		debugtest.CrashAndUpload(t, stripped, "inline", s.url+"/submit")
-		id := onlyCrash(t, data)
+		id := reports(t, s, 1)[0]
 		doc := processed(t, s, id)
 		frame := doc["json_dump"].(map[string]any)["crashing_thread"].(map[string]any)["frames"].([]any)[0].(map[string]any)
 		if frame["module"] != "crashapp" || frame["module_offset"] == nil || frame["function"] != nil || frame["no_name_reason"] != "no symbols for the module were found" {
@@ -210,10 +216,11 @@ func TestEndToEnd(t *testing.T) {
 		upload(t, s, stripped)
 		id, err := submit(s.url, dump)
 		s.stop(os.Kill)
+		s = serveProcess(t, data, "never")
 		if err != nil { // it was so fast that the answer was not sent
-			id = onlyCrash(t, data)
+			id = reports(t, s, 1)[0]
 		}
-		checkNames(t, serveProcess(t, data, "never"), id)
+		checkNames(t, s, id)
 	})
 }
 
