@@ -89,7 +89,7 @@ func (p *Processor) serveRaw(w http.ResponseWriter, r *http.Request) error {
 func (p *Processor) serveDump(w http.ResponseWriter, r *http.Request, id crash.ID) error {
 	name, file := crash.CleanDumpName(r.FormValue("name")), string(id)+".dmp"
 	switch name {
-	case "", crash.MinidumpName:
+	case "", "dump", crash.MinidumpName: // "dump" is how Crash Stats stores it, so crashstats-tools asks for that
 		name = crash.MinidumpName
 	default:
 		file = string(id) + "-" + name + ".dmp"

@@ -378,6 +378,7 @@ func TestAPI(t *testing.T) {
 		{"/api/RawCrash/" + q + "&format=meta", "wrong-token-of-nobody", 403, "not known"},
 		{"/api/RawCrash/" + q + "&format=raw", "", 403, "view_protected"},
 		{"/api/RawCrash/" + q + "&format=raw", r.token, 200, "MDMP"},
+		{"/api/RawCrash/" + q + "&format=raw&name=dump", r.token, 200, "MDMP"},
 		{"/api/RawCrash/" + q + "&format=raw&name=memory_report", r.token, 200, "zip"},
 		{"/api/RawCrash/" + q + "&format=raw&name=../raw_crash", r.token, 404, "CrashIDNotFound"},
 		{"/api/RawCrash/" + q + "&format=xml", "", 400, "xml"},
