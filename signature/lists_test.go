@@ -120,6 +120,27 @@ func TestDefault(t *testing.T) {
 }
 
 // An entry that another entry of its list, or an irrelevant one, always beats is a mistake.
+// TestNamelessLibraries: frames of the C library without names say nothing, those of other libraries do.
+func TestNamelessLibraries(t *testing.T) {
+	for _, tt := range []struct{ modules, want string }{
+		{"libc.so.6 libstdc++.so.6 libshop.so", "libshop.so | shop::pay"}, {"libc-2.31.so ld-linux-x86-64.so.2 libgcc_s.so.1 libpthread-2.31.so", "shop::pay"},
+		{"libcurl.so.4 libc.so.6", "libcurl.so.4 | shop::pay"},
+	} {
+		c := signature.Crash{Threads: []signature.Thread{{}}}
+		for module := range strings.FieldsSeq(tt.modules) {
+			c.Threads[0].Frames = append(c.Threads[0].Frames, signature.Frame{Module: module, ModuleOffset: "0x1", Offset: "0x1001"})
+		}
+		c.Threads[0].Frames = append(c.Threads[0].Frames, signature.Frame{Module: "shop", Function: "shop::pay(int)"})
+		if r := signature.Generate(&c, nil); r.Signature != tt.want {
+			t.Errorf("%s: %q, want %q", tt.modules, r.Signature, tt.want)
+		}
+	}
+	c := signature.Crash{Threads: []signature.Thread{{Frames: []signature.Frame{{Module: "libc.so.6", Offset: "0x1"}}}}}
+	if r := signature.Generate(&c, nil); r.Signature != "libc.so.6" {
+		t.Errorf("nothing else: %q", r.Signature)
+	}
+}
+
 func TestDefaultListsAreTidy(t *testing.T) {
 	entries := func(name string) (all []string) {
 		data, err := os.ReadFile("lists/" + name)
