@@ -239,8 +239,8 @@ func TestServeCrashpad(t *testing.T) {
 // TestFootprint: a server that has worked and now idles needs less memory than the goal of 64 MB, the
 // program's own pages not counted.
 func TestFootprint(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("needs /proc")
+	if runtime.GOOS != "linux" || testing.Short() {
+		t.Skip("needs /proc, and no race detector")
 	}
 	data := t.TempDir()
 	s := serveProcess(t, data, "never")
