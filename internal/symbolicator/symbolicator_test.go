@@ -221,6 +221,20 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+// TestDamagedRequests: every prefix of a request, and every request with one byte changed, gets an answer.
+func TestDamagedRequests(t *testing.T) {
+	r := newRig(t)
+	r.build(r.put(demoapp))
+	body := `{"jobs":[{"memoryMap":[["demoapp","` + demoID + `"]],"stacks":[[[0,4112],[-1,5]],[]]}]}`
+	for i := range body {
+		for _, damaged := range []string{body[:i], body[:i] + "\x00" + body[i+1:], body[:i] + "9" + body[i+1:], body[:i] + "]" + body[i+1:]} {
+			if status, text := r.post("/symbolicate/v5", damaged); status != 200 && status != 400 || !json.Valid([]byte(text)) {
+				t.Errorf("%q: %d %s", damaged, status, text)
+			}
+		}
+	}
+}
+
 func TestCORS(t *testing.T) {
 	r := newRig(t)
 	req := httptest.NewRequest("OPTIONS", "/symbolicate/v5", nil)
