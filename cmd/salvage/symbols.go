@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"text/tabwriter"
+	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -267,7 +268,7 @@ func (p *program) symbolsPut(ctx context.Context, paths []string, o *symbolsPutO
 	for _, c := range all {
 		total += c.size
 	}
-	bar := progressbar.NewOptions64(total, progressbar.OptionSetWriter(p.err), progressbar.OptionShowBytes(true), progressbar.OptionShowCount(),
+	bar := progressbar.NewOptions64(total, progressbar.OptionSetWriter(p.err), progressbar.OptionShowBytes(true), progressbar.OptionShowCount(), progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionClearOnFinish(), progressbar.OptionSetVisibility(isTerminal(p.err) && total > 0))
 	var mu sync.Mutex
 	counts := map[string]int{}
