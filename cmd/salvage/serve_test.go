@@ -239,8 +239,11 @@ func TestServeCrashpad(t *testing.T) {
 // TestFootprint: a server that has worked and now idles needs less memory than the goal of 64 MB, the
 // program's own pages not counted.
 func TestFootprint(t *testing.T) {
-	if runtime.GOOS != "linux" || testing.Short() {
-		t.Skip("needs /proc, and no race detector")
+	if testing.Short() {
+		t.Skip("-short runs with the race detector, which takes memory of its own")
+	}
+	if runtime.GOOS != "linux" {
+		debugtest.Require(t, "linux", "/proc tells what memory a process has")
 	}
 	data := t.TempDir()
 	s := serveProcess(t, data, "never")

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"salvage/config/configtest"
+	"salvage/internal/debugtest"
 	"salvage/internal/diskcache"
 	"salvage/internal/errs"
 	"salvage/metrics/metricstest"
@@ -149,7 +150,7 @@ func sizes(t testing.TB, dir string) map[string]int64 {
 func mappings(t testing.TB, dir string) int {
 	t.Helper()
 	if runtime.GOOS != "linux" {
-		t.Skip("needs /proc/self/maps")
+		debugtest.Require(t, "linux", "/proc/self/maps tells what is mapped")
 	}
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
