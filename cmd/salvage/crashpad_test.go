@@ -162,6 +162,25 @@ func TestCrashpadAgainstGDB(t *testing.T) {
 	}
 }
 
+// walkedFrame is a frame in the JSON of a walk.
+type walkedFrame struct {
+	Function, File, Trust string
+	Line                  int
+	Inlines               []struct {
+		Function, File string
+		Line           int
+	}
+}
+
+// checkInline checks the innermost frame of a crash of mode inline.
+func checkInline(t *testing.T, f walkedFrame) {
+	t.Helper()
+	if len(f.Inlines) != 2 || f.Inlines[0].Function != "shapes::Deref(int const volatile*)" || path.Base(f.Inlines[0].File) != "shapes.h" || f.Inlines[0].Line != 19 ||
+		path.Base(f.Inlines[1].File) != "crashapp.cpp" || !strings.Contains(f.Function, "Grid<shapes::Point>::Sum") || f.Trust != "context" {
+		t.Errorf("%+v", f)
+	}
+}
+
 // The command, from a dump and the program to the line.
 func TestStackwalkCommand(t *testing.T) {
 	app := debugtest.Crashapp(t, "g++", "-O2")
@@ -180,14 +199,7 @@ func TestStackwalkCommand(t *testing.T) {
 			Address string
 		} `json:"crash_info"`
 		Thread struct {
-			Frames []struct {
-				Function, File, Trust string
-				Line                  int
-				Inlines               []struct {
-					Function, File string
-					Line           int
-				}
-			}
+			Frames []walkedFrame
 		} `json:"crashing_thread"`
 		Crashpad struct {
 			Annotations []struct{ Name, Value string }
@@ -199,11 +211,7 @@ func TestStackwalkCommand(t *testing.T) {
 	if r.CrashInfo.Type != "SIGSEGV / SEGV_MAPERR" || r.CrashInfo.Address != "0x0000000000000010" || len(r.Thread.Frames) < 3 {
 		t.Fatalf("%+v", r)
 	}
-	f := r.Thread.Frames[0]
-	if len(f.Inlines) != 2 || f.Inlines[0].Function != "shapes::Deref(int const volatile*)" || path.Base(f.Inlines[0].File) != "shapes.h" || f.Inlines[0].Line != 19 ||
-		path.Base(f.Inlines[1].File) != "crashapp.cpp" || !strings.Contains(f.Function, "Grid<shapes::Point>::Sum") || f.Trust != "context" {
-		t.Errorf("%+v", f)
-	}
+	checkInline(t, r.Thread.Frames[0])
 	if fmt.Sprint(r.Crashpad.Annotations) != "[{prod crashapp} {ver 1.0}]" {
 		t.Errorf("annotations %v", r.Crashpad.Annotations)
 	}
