@@ -126,7 +126,7 @@ const refresh = 5
 func (s *Web) serveWaiting(w http.ResponseWriter, r *http.Request, who access.Principal, id crash.ID) error {
 	if _, err := s.Store.Stat(r.Context(), id.RawKey()); err != nil {
 		if errs.KindOf(err) == errs.NotFound {
-			return fmt.Errorf("%w: %w", errs.Public(errs.NotFound, "There is no crash with this id. It may have been deleted, or the client's upload did not arrive."), err)
+			return fmt.Errorf("%w: %w", errs.Public(errs.NotFound, "There is no crash with this id. The client's upload may not have arrived."), err)
 		}
 		return err
 	}
