@@ -67,9 +67,9 @@ var rules = []rule{
 	{pkg: "internal/collector", may: []string{"config", "metrics", "internal/errs", "internal/crash", "internal/httpserver", "internal/blob"}},
 	{pkg: "internal/symstore", may: []string{"config", "metrics", "debug/...", "internal/errs", "internal/mmap", "internal/crash", "internal/httpserver", "internal/access", "internal/blob", "internal/sqldb", "internal/metadb", "internal/queue"}},
 	{pkg: "internal/symbolicator", may: []string{"config", "metrics", "debug/...", "internal/errs", "internal/httpserver", "internal/blob", "internal/sqldb", "internal/metadb", "internal/queue", "internal/diskcache", "internal/symstore"}},
-	{pkg: "internal/processor", may: []string{"config", "metrics", "signature", "debug/...", "internal/errs", "internal/mmap", "internal/crash", "internal/httpserver", "internal/access", "internal/blob", "internal/sqldb", "internal/metadb", "internal/queue", "internal/crashindex", "internal/symbolicator"}},
+	{pkg: "internal/processor", may: []string{"config", "metrics", "signature", "debug/...", "internal/errs", "internal/mmap", "internal/crash", "internal/httpserver", "internal/access", "internal/blob", "internal/sqldb", "internal/metadb", "internal/queue", "internal/crashindex", "internal/symstore", "internal/symbolicator"}},
 	// Layer 5.
-	{pkg: "internal/web", may: []string{"config", "metrics", "signature", "debug/...", "internal/errs", "internal/crash", "internal/httpserver", "internal/access", "internal/blob", "internal/sqldb", "internal/metadb", "internal/queue", "internal/crashindex", "internal/processor"}},
+	{pkg: "internal/web", may: []string{"metrics", "signature", "internal/errs", "internal/crash", "internal/httpserver", "internal/access", "internal/blob", "internal/sqldb", "internal/metadb", "internal/queue", "internal/crashindex", "internal/processor"}},
 	// Layer 6: nobody imports it.
 	{pkg: "cmd/salvage", may: []string{"config", "metrics/...", "debug/...", "internal/...", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/schollz/progressbar/v3", "golang.org/x/term"}},
 }

@@ -30,11 +30,12 @@ import (
 	"salvage/internal/queue"
 	"salvage/internal/sqldb"
 	"salvage/internal/symbolicator"
+	"salvage/internal/symstore"
 	"salvage/metrics"
 )
 
 // Job is the kind of the processor's jobs; their keys are crash ids.
-const Job = "process"
+const Job = symstore.ProcessJob
 
 // Options of a Processor.
 type Options struct {
@@ -47,7 +48,7 @@ type Options struct {
 func (o *Options) Options(s *config.Spec) {
 	config.Var(s, &o.walkTime, "walk_timeout", config.Duration, config.Default("2m"), config.Doc("Longest walk of a dump. What was walked by then is kept."))
 	config.Var(s, &o.workers, "workers", config.Int, config.Default("2"), config.Doc("Crashes that are processed at once."))
-	config.Var(s, &o.sweep, "sweep", config.Duration, config.Default("10m"), config.Doc("How often to look for crashes that were stored and never queued."))
+	config.Var(s, &o.sweep, "sweep", config.Duration, config.Default("10m"), config.Doc("How often to look for crashes that were stored and never queued; 0 is at the start only."))
 }
 
 // Config is what a Processor needs.
@@ -205,18 +206,19 @@ func (p *Processor) Process(ctx context.Context, id crash.ID) (err error) {
 
 // sweepAll runs Sweep now and then.
 func (p *Processor) sweepAll(ctx context.Context) {
-	tick := time.NewTicker(p.Options.sweep)
-	defer tick.Stop()
 	for {
 		if n, err := p.Sweep(ctx); err != nil && ctx.Err() == nil {
 			p.Log.Error("sweep failed", "error", err)
 		} else if n > 0 {
 			p.Log.Warn("crashes without a job were queued", "crashes", n)
 		}
+		if p.Options.sweep <= 0 {
+			return
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-time.After(p.Options.sweep):
 		}
 	}
 }

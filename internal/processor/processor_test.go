@@ -294,6 +294,7 @@ func TestRuleFails(t *testing.T) {
 
 func TestJobs(t *testing.T) {
 	r := newRig(t)
+	configtest.Load(t, &r.Options, map[string]string{"sweep": "0"})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); r.Run(ctx) }()

@@ -3,7 +3,6 @@ package processor
 import (
 	"context"
 	"encoding/json"
-	"strings"
 
 	"salvage/internal/crash"
 	"salvage/signature"
@@ -40,11 +39,6 @@ func generateSignature(_ context.Context, w *work) error {
 		w.doc["proto_signature"] = r.Proto
 	}
 	w.notes = append(w.notes, r.Notes...)
-	lines := make([]string, len(r.Steps))
-	for i, s := range r.Steps {
-		lines[i] = s.String()
-	}
-	w.doc["signature_debug"] = strings.Join(lines, "\n")
 	steps, err := crash.Marshal(r.Steps)
 	w.doc["signature_steps"] = json.RawMessage(steps)
 	return err

@@ -18,7 +18,7 @@ const maxAnnotations = 1000 // of a section
 
 // elsewhere are fields that other parts of the page show.
 var elsewhere = map[string]bool{
-	"json_dump": true, "signature_steps": true, "signature_debug": true, "processor_notes": true, "processor_history": true,
+	"json_dump": true, "signature_steps": true, "processor_notes": true, "processor_history": true,
 }
 
 // ofCollector are fields that say what the collector saw.

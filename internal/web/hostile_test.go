@@ -158,7 +158,6 @@ func TestProtected(t *testing.T) {
 		}
 	}
 	doc["a_field_of_tomorrow"], annotations["anything"] = secret(), secret()
-	delete(doc, "signature_debug") // not shown to anybody: the steps say it
 	dump := doc["json_dump"].(map[string]any)
 	dump["crashpad"] = map[string]any{"annotations": []any{map[string]any{"name": secret(), "value": secret()}}, "client_id": secret()}
 	dump["mac_boot_args"], dump["soft_errors"] = secret(), secret()
@@ -174,8 +173,8 @@ func TestProtected(t *testing.T) {
 	for _, m := range regexp.MustCompile(`PROTECTED-\d+`).FindAllString(admin.body, -1) {
 		shown[m] = true
 	}
-	// All but signature_debug, three things of the dump that no page shows, and annotations that are fields.
-	if want := n - 1 - 3 - both; len(shown) != want {
+	// All but three things of the dump that no page shows, and annotations that are fields.
+	if want := n - 3 - both; len(shown) != want {
 		t.Errorf("an admin sees %d protected values, want %d", len(shown), want)
 	}
 	admin.without(t, "hidden: they may tell")
@@ -186,7 +185,7 @@ func TestProtected(t *testing.T) {
 	public := r.get("/report/" + string(id))
 	hidden := 0
 	for _, f := range crash.Fields() {
-		if f.Protected && f.Name != "signature_debug" && (f.Name != "" || f.Annotation != "") {
+		if f.Protected && (f.Name != "" || f.Annotation != "") {
 			hidden++
 		}
 	}
