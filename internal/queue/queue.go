@@ -162,47 +162,20 @@ type Job struct {
 	Created   time.Time
 }
 
-const jobColumns = "kind, key, owner, attempts, parked, due, reason, created"
-
-func scan(row interface{ Scan(...any) error }) (j Job, err error) {
-	var owner string
-	var parked, due, created int64
-	err = row.Scan(&j.Kind, &j.Key, &owner, &j.Attempts, &parked, &due, &j.Reason, &created)
-	j.Running, j.Due, j.Created = owner != "", time.UnixMilli(due), time.UnixMilli(created)
-	if parked != 0 {
-		j.Parked = time.UnixMilli(parked)
-	}
-	return j, err
-}
-
 // Get returns a job; NotFound if there is none, which mostly means that it is done.
 func (q *Queue) Get(ctx context.Context, kind, key string) (j Job, err error) {
 	err = q.DB.View(ctx, func(tx *sql.Tx) (err error) {
-		j, err = scan(tx.QueryRowContext(ctx, "SELECT "+jobColumns+" FROM jobs WHERE kind = $1 AND key = $2", kind, key))
+		var owner string
+		var parked, due, created int64
+		err = tx.QueryRowContext(ctx, "SELECT owner, attempts, parked, due, reason, created FROM jobs WHERE kind = $1 AND key = $2", kind, key).
+			Scan(&owner, &j.Attempts, &parked, &due, &j.Reason, &created)
+		j.Kind, j.Key, j.Running, j.Due, j.Created = kind, key, owner != "", time.UnixMilli(due), time.UnixMilli(created)
+		if parked != 0 {
+			j.Parked = time.UnixMilli(parked)
+		}
 		return err
 	})
 	return j, err
-}
-
-// Parked returns up to limit parked jobs of a kind, the latest first.
-func (q *Queue) Parked(ctx context.Context, kind string, limit int) (jobs []Job, err error) {
-	err = q.DB.View(ctx, func(tx *sql.Tx) error {
-		jobs = nil
-		rows, err := tx.QueryContext(ctx, "SELECT "+jobColumns+" FROM jobs WHERE kind = $1 AND parked > 0 ORDER BY parked DESC, key LIMIT $2", kind, limit)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			j, err := scan(rows)
-			if err != nil {
-				return err
-			}
-			jobs = append(jobs, j)
-		}
-		return rows.Err()
-	})
-	return jobs, err
 }
 
 // claim is a lease on a job.

@@ -195,9 +195,6 @@ func TestFailures(t *testing.T) {
 			t.Errorf("%s: reason %q after %d runs", tt.key, j.Reason, runs.Load())
 		}
 	}
-	if jobs, err := f.Parked(t.Context(), "k", 2); err != nil || len(jobs) != 2 || jobs[0].Key != "panic" || jobs[1].Key != "bug" {
-		t.Errorf("parked: %+v, %v", jobs, err)
-	}
 	runs.Store(0)
 	if n, err := f.Ensure(t.Context(), "k", queue.Fresh, "broken"); err != nil || n != 0 {
 		t.Fatal(n, err)
