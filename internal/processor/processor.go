@@ -18,6 +18,7 @@ import (
 	"io"
 	"log/slog"
 	"path"
+	"sync"
 	"time"
 
 	"salvage/config"
@@ -98,17 +99,12 @@ func (p *Processor) Enqueue(ctx context.Context, id crash.ID) error {
 
 // Run processes crashes, and looks for those that nobody asked to process, until ctx ends.
 func (p *Processor) Run(ctx context.Context) {
-	done := make(chan struct{}, p.Options.workers)
+	var workers sync.WaitGroup
 	for range p.Options.workers {
-		go func() {
-			defer func() { done <- struct{}{} }()
-			p.Queue.Run(ctx, Job, p.handle)
-		}()
+		workers.Go(func() { p.Queue.Run(ctx, Job, p.handle) })
 	}
 	p.sweepAll(ctx)
-	for range p.Options.workers {
-		<-done
-	}
+	workers.Wait()
 }
 
 func (p *Processor) handle(ctx context.Context, key string) error {
