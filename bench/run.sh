@@ -3,7 +3,7 @@
 # Needs Go and Debian's packages; peers that are missing are built from crates.io with cargo.
 #   CORPUS     inputs, made once (default bench/corpus, some 1.5 GB)
 #   OUT        programs and results (default bench/out)
-#   SALVAGE, SYMBOLIC, ADDR2LINE, STACKWALK, DUMP_SYMS    programs to use in place of those in OUT/bin
+#   SALVAGE, SYMBOLIC, ADDR2LINE, STACKWALK, DUMP_SYMS, SAMPLY    programs to use in place of those in OUT/bin
 #   ROUNDS     counted rounds of a comparison (default 5)
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -12,7 +12,7 @@ CORPUS=$(realpath "$CORPUS") OUT=$(realpath "$OUT")
 export CARGO_TARGET_DIR=$OUT/target
 bin=$OUT/bin n=${ROUNDS:-5}
 : "${SALVAGE:=$bin/salvage}" "${SYMBOLIC:=$bin/bench-symbolic}" "${ADDR2LINE:=$bin/addr2line}"
-: "${STACKWALK:=$bin/minidump-stackwalk}" "${DUMP_SYMS:=$bin/dump_syms}"
+: "${STACKWALK:=$bin/minidump-stackwalk}" "${DUMP_SYMS:=$bin/dump_syms}" "${SAMPLY:=$bin/samply}"
 
 tools() {
 	(cd "$here" && go build -o "$bin/" ./gen ./pair ./lookup ./floor ./load ./idle)
@@ -85,9 +85,8 @@ addr2line() { # 100,000 addresses on standard input
 	done
 }
 
-walk() { # dumps to JSON, symbols as .sym in a folder
-	tools; demo
-	crate "$STACKWALK" minidump-stackwalk 0.27.0
+walk_syms() { # a folder of .sym: of the demo's program and of the libraries here
+	demo
 	crate "$DUMP_SYMS" dump_syms 2.3.9
 	syms=$CORPUS/syms
 	if [ ! -d "$syms" ]; then
@@ -103,6 +102,11 @@ walk() { # dumps to JSON, symbols as .sym in a folder
 		mv "$syms.tmp" "$syms"
 		rm -r "$dir"
 	fi
+}
+walk() { # dumps to JSON, symbols as .sym in a folder
+	tools
+	crate "$STACKWALK" minidump-stackwalk 0.27.0
+	walk_syms
 	# As large as a browser's: 128 MB in place of the program's own .sym, with its MODULE line.
 	if [ ! -d "$CORPUS/bigsyms" ]; then
 		cp -r "$syms" "$CORPUS/bigsyms.tmp"
@@ -144,6 +148,64 @@ submit() { # 500 KB bodies from eight clients
 	rm -rf "$OUT/data" "$OUT/floor-data"
 }
 
+v5() { # /symbolicate/v5, ten jobs of 100 frames in five modules, warm
+	tools; walk_syms
+	crate "$SAMPLY" samply 0.13.1
+	if [ ! -d "$OUT/eliot" ]; then
+		git clone -q https://github.com/mozilla-services/eliot "$OUT/eliot.tmp"
+		git -C "$OUT/eliot.tmp" checkout -q 7baa1aed7c77d8606e32c5413c532bace75629d5
+		python3 -m venv "$OUT/eliot.tmp/venv"
+		# What it imports, at the versions of its uv.lock; its own index of packages is not needed for that.
+		python3 - "$OUT/eliot.tmp/uv.lock" >"$OUT/eliot.txt" <<-'EOF'
+			import sys, tomllib
+			wanted = set("backoff datadog dockerflow everett falcon fillmore gunicorn inotify-simple jsonschema markus msgpack requests sentry-sdk symbolic urllib3 werkzeug".split())
+			for p in tomllib.load(open(sys.argv[1], "rb"))["package"]:
+			    if p["name"] in wanted: print(p["name"] + "==" + p["version"])
+		EOF
+		"$OUT/eliot.tmp/venv/bin/pip" install -q setuptools -r "$OUT/eliot.txt"
+		mv "$OUT/eliot.tmp" "$OUT/eliot"
+	fi
+	caches=()
+	for f in "$CORPUS"/syms/*/*/*.sym; do
+		"$SALVAGE" symcache build "$f" -o "$OUT/$(basename "$f").symcache" >/dev/null
+		caches+=("$OUT/$(basename "$f").symcache")
+	done
+	"$bin/gen" v5 -n 100 "${caches[@]}" >"$OUT/v5.json"
+	rm -rf "$OUT/data" "$OUT/eliot-cache"
+	mkdir -p "$OUT/eliot-cache"
+	echo '{"meta":{"version":24,"startTime":0,"interval":1,"processType":0,"product":"","stackwalk":0},"libs":[],"threads":[],"pages":[],"counters":[]}' >"$OUT/profile.json"
+	SALVAGE_ADMIN_TOKEN=bench-bench-bench-bench serve 127.0.0.1:8092 "$OUT/data"
+	(cd "$OUT/eliot" && ELIOT_SYMBOLS_URLS=http://127.0.0.1:8092/ ELIOT_SYMBOLS_CACHE_DIR=$OUT/eliot-cache exec "venv/bin/python" -m gunicorn --bind 127.0.0.1:8093 --workers "$(nproc)" eliot.wsgi:application >"$OUT/eliot.log" 2>&1) &
+	eliot=$!
+	"$SAMPLY" load -n -P 8094 --breakpad-symbol-dir "$CORPUS/syms" "$OUT/profile.json" >"$OUT/samply.log" 2>&1 &
+	samply=$!
+	trap 'kill $server $eliot $samply' EXIT
+	"$SALVAGE" symbols put --server http://127.0.0.1:8092 --token bench-bench-bench-bench "$CORPUS/syms" >/dev/null
+	for _ in $(seq 100); do grep -q 8094%2F "$OUT/samply.log" && curl -s -o /dev/null http://127.0.0.1:8093/ && break; sleep 0.1; done
+	load="$bin/load -body $OUT/v5.json" path=symbolicate/v5
+	peer=http://127.0.0.1:8094/$(sed -n 's/.*8094%2F\([a-z0-9]*\).*/\1/p' "$OUT/samply.log" | head -n1)
+	for clients in 1 4; do
+		echo "-- $clients in flight"
+		"$bin/pair" -n "$n" -only requests_per_second,p50_ms,p99_ms "salvage=$load -clients $clients -requests 1000 -url http://127.0.0.1:8092/$path" \
+			"eliot=$load -clients $clients -requests 100 -url http://127.0.0.1:8093/$path" "samply=$load -clients $clients -requests 500 -url $peer/$path"
+	done
+	ask() { curl -s --data-binary "@$OUT/v5.json" -H 'Content-Type: application/json' "$1/$path" >"$OUT/v5.$2"; }
+	ask http://127.0.0.1:8092 salvage
+	ask http://127.0.0.1:8093 eliot
+	ask "$peer" samply
+	python3 - "$OUT"/v5.{salvage,eliot,samply} <<-'EOF'
+		import collections, json, sys
+		ours, *peers = [[f for r in json.load(open(p))["results"] for s in r["stacks"] for f in s] for p in sys.argv[1:]]
+		for name, peer in zip(["eliot", "samply"], peers):
+		    diff = collections.Counter(k for f, g in zip(ours, peer, strict=True) for k in set(f) | set(g) if f.get(k) != g.get(k))
+		    print(len(ours), "frames, fields that differ from", name + "'s:", dict(diff))
+	EOF
+	kill $server $eliot $samply
+	trap - EXIT
+	wait || true
+	rm -rf "$OUT/data" "$OUT/eliot-cache"
+}
+
 footprint() { # size, memory after a minute of rest, start with an empty folder
 	tools
 	stat -c 'binary_MB=%s' "$SALVAGE" | awk -F= '{printf "%s=%.1f\n", $1, $2/1e6}'
@@ -155,7 +217,7 @@ footprint() { # size, memory after a minute of rest, start with an empty folder
 }
 
 rows=("$@")
-[ ${#rows[@]} -gt 0 ] || rows=(sym first dwarf lookup addr2line walk submit footprint)
+[ ${#rows[@]} -gt 0 ] || rows=(sym first dwarf lookup addr2line walk submit v5 footprint)
 echo "$(lscpu | sed -n 's/^Model name: *//p'), $(nproc) cores, $(free -g | awk '/^Mem/{print $2}') GB, $(date +%F)"
 for row in "${rows[@]}"; do
 	echo "== $row"

@@ -3,12 +3,14 @@
 //	gen sym -bytes N [-module LINE]       a .sym of a large C++ program, to standard output
 //	gen addresses -n N FILE               addresses spread evenly over the code that the symcache FILE knows
 //	gen body -bytes N DUMP                the gzip body of a submission of about N bytes, with DUMP in it
+//	gen v5 -n N FILE…                     a request to /symbolicate/v5: ten jobs of N frames in the modules of the symcaches
 package main
 
 import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -30,7 +32,7 @@ func main() {
 
 func run() error {
 	if len(os.Args) < 2 {
-		return errors.New("gen sym, gen addresses or gen body")
+		return errors.New("gen sym, gen addresses, gen body or gen v5")
 	}
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
 	size := flags.Int64("bytes", 600e6, "about how much to write")
@@ -49,6 +51,8 @@ func run() error {
 		err = addresses(w, *n, *base, flags.Arg(0))
 	case "body":
 		err = body(w, int(*size), flags.Arg(0))
+	case "v5":
+		err = v5(w, *n, flags.Args())
 	default:
 		err = fmt.Errorf("no %s", os.Args[1])
 	}
@@ -57,41 +61,81 @@ func run() error {
 
 // addresses draws n addresses, each byte of code that has an answer as likely as another.
 func addresses(w *bufio.Writer, n int, base bool, path string) error {
-	data, err := os.ReadFile(path)
+	cache, draw, err := open(path)
 	if err != nil {
 		return err
 	}
-	cache, err := symcache.Parse(data)
-	if err != nil {
-		return err
-	}
-	var starts, before []uint64 // the known ranges, and how many bytes of code lie before each
-	total := uint64(0)
-	var open *uint64
-	for r := range cache.Ranges() {
-		if open != nil {
-			starts, before = append(starts, *open), append(before, total)
-			total += r.Start - *open
-			open = nil
-		}
-		if !r.Empty {
-			open = &r.Start
-		}
-	}
-	if total == 0 {
-		return errors.New("no code is known")
-	}
-	rng := rand.New(rand.NewPCG(1, 2))
 	offset := uint64(0)
 	if base {
 		offset = cache.Module().ImageBase
 	}
+	rng := rand.New(rand.NewPCG(1, 2))
 	for range n {
-		at := rng.Uint64N(total)
-		i := sort.Search(len(before), func(i int) bool { return before[i] > at }) - 1
-		fmt.Fprintf(w, "%x\n", offset+starts[i]+at-before[i])
+		fmt.Fprintf(w, "%x\n", offset+draw(rng))
 	}
 	return nil
+}
+
+// open returns a symcache, and what draws an address of its code.
+func open(path string) (*symcache.Cache, func(*rand.Rand) uint64, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	cache, err := symcache.Parse(data)
+	if err != nil {
+		return nil, nil, err
+	}
+	var starts, before []uint64 // the known ranges, and how many bytes of code lie before each
+	total := uint64(0)
+	var start *uint64
+	for r := range cache.Ranges() {
+		if start != nil {
+			starts, before = append(starts, *start), append(before, total)
+			total += r.Start - *start
+			start = nil
+		}
+		if !r.Empty {
+			start = &r.Start
+		}
+	}
+	if total == 0 {
+		return nil, nil, errors.New("no code is known")
+	}
+	return cache, func(rng *rand.Rand) uint64 {
+		at := rng.Uint64N(total)
+		i := sort.Search(len(before), func(i int) bool { return before[i] > at }) - 1
+		return starts[i] + at - before[i]
+	}, nil
+}
+
+// v5 draws n frames of one stack for each of ten jobs, each module as likely as another.
+func v5(w *bufio.Writer, n int, paths []string) error {
+	type job struct {
+		MemoryMap [][2]string   `json:"memoryMap"`
+		Stacks    [][][2]uint64 `json:"stacks"`
+	}
+	var modules [][2]string
+	var draws []func(*rand.Rand) uint64
+	for _, path := range paths {
+		cache, draw, err := open(path)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		m := cache.Module()
+		modules, draws = append(modules, [2]string{m.Name, m.ID.Breakpad()}), append(draws, draw)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	var jobs [10]job
+	for i := range jobs {
+		stack := make([][2]uint64, n)
+		for j := range stack {
+			m := rng.IntN(len(draws))
+			stack[j] = [2]uint64{uint64(m), draws[m](rng)}
+		}
+		jobs[i] = job{modules, [][][2]uint64{stack}}
+	}
+	return json.NewEncoder(w).Encode(map[string]any{"jobs": jobs})
 }
 
 // body packs a submission: some annotations and a dump, behind which random bytes between zeros fill it up,

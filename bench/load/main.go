@@ -1,5 +1,6 @@
-// Command load posts one crash again and again from several clients, to this machine only, and prints
-// requests_per_second and the time a request took.
+// Command load posts one body again and again from several clients, to this machine only, and prints
+// requests_per_second and the time a request took. A body that starts with "{" is a request for JSON, any
+// other a crash.
 package main
 
 import (
@@ -65,19 +66,25 @@ func post(client *http.Client, target string, body []byte) error {
 	if err != nil {
 		return err
 	}
-	r.Header.Set("Content-Encoding", "gzip")
-	r.Header.Set("Content-Type", "multipart/form-data; boundary=bench")
+	prefix := "CrashID="
+	if body[0] == '{' {
+		prefix = "{"
+		r.Header.Set("Content-Type", "application/json")
+	} else {
+		r.Header.Set("Content-Encoding", "gzip")
+		r.Header.Set("Content-Type", "multipart/form-data; boundary=bench")
+	}
 	res, err := client.Do(r)
 	if err != nil {
 		return err
 	}
 	defer res.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(res.Body, 1000))
+	text, err := io.ReadAll(io.LimitReader(res.Body, 1<<24))
 	if err != nil {
 		return err
 	}
-	if res.StatusCode != 200 || !strings.HasPrefix(string(text), "CrashID=") {
-		return fmt.Errorf("%s: %s", res.Status, text)
+	if res.StatusCode != 200 || !strings.HasPrefix(string(text), prefix) {
+		return fmt.Errorf("%s: %.1000s", res.Status, text)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -36,7 +37,7 @@ func (s *Symbolicator) Install(handle func(pattern string, h http.Handler)) {
 	limit := httpserver.Limit(httpserver.Limits{
 		Name: "symbolicate", Body: s.Options.maxBody, Bytes: 4 * s.Options.maxBody, Read: time.Minute, Write: 5 * time.Minute, Requests: s.Options.requests,
 	})
-	for pattern, v := range map[string]func(*Session, []job) []byte{"/symbolicate/v5": answerV5, "/symbolicate/v4": answerV4} {
+	for pattern, v := range map[string]func([]byte, *Session, []job) []byte{"/symbolicate/v5": answerV5, "/symbolicate/v4": answerV4} {
 		maxJobs := s.Options.maxJobs
 		if pattern == "/symbolicate/v4" {
 			maxJobs = 1
@@ -48,8 +49,13 @@ func (s *Symbolicator) Install(handle func(pattern string, h http.Handler)) {
 	}
 }
 
+// buffers hold answers until they are sent.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+const maxBuffer = 1 << 20 // larger ones are not kept
+
 // serve answers a request. Mistakes in it are answered as Eliot does, {"title": text}.
-func (s *Symbolicator) serve(w http.ResponseWriter, r *http.Request, maxJobs int, answer func(*Session, []job) []byte) error {
+func (s *Symbolicator) serve(w http.ResponseWriter, r *http.Request, maxJobs int, answer func([]byte, *Session, []job) []byte) error {
 	if r.Header.Get("Origin") != "" {
 		w.Header().Set("Access-Control-Allow-Origin", "*")
 	}
@@ -76,7 +82,11 @@ func (s *Symbolicator) serve(w http.ResponseWriter, r *http.Request, maxJobs int
 	}
 	p := s.Session(r.Context())
 	defer p.Close()
-	text := answer(p, jobs)
+	buf := buffers.Get().(*[]byte)
+	text := answer((*buf)[:0], p, jobs)
+	if cap(text) <= maxBuffer {
+		defer func() { *buf = text; buffers.Put(buf) }()
+	}
 	if err := r.Context().Err(); err != nil {
 		return err
 	}
@@ -85,14 +95,15 @@ func (s *Symbolicator) serve(w http.ResponseWriter, r *http.Request, maxJobs int
 	return err
 }
 
-// lookup is what the request's frames find in a module: the text of a frame behind its number, by offset.
+// lookup is what the request's frames find in a module.
 type lookup struct {
 	library
 	name   string // of the module: its symbols', else as sent
 	half   *half
 	err    error // why there are no names; nil where nobody asked
-	frames map[int64][]byte
 	asked  bool
+	texts  map[int64][2]int // of offsets that were written before: the text behind the frame's number, from and to
+	frames []symcache.Frame // the last found ones
 }
 
 // lookups finds the modules of all jobs; those with the same spelling are one.
@@ -101,7 +112,7 @@ func lookups(p *Session, jobs []job) map[library]*lookup {
 	for _, j := range jobs {
 		for _, m := range j.modules {
 			if all[m] == nil {
-				all[m] = &lookup{library: m, name: m.name, frames: map[int64][]byte{}}
+				all[m] = &lookup{library: m, name: m.name, texts: map[int64][2]int{}}
 			}
 		}
 		for _, stack := range j.stacks {
@@ -136,22 +147,24 @@ func lookups(p *Session, jobs []job) map[library]*lookup {
 // maxOffset is behind every module; a public symbol may reach to the end of the address space.
 const maxOffset = 1 << 40
 
-// find returns what is at an offset, innermost first; nothing where nothing is known.
-func (l *lookup) find(offset int64, buf []symcache.Frame) (*symcache.Cache, []symcache.Frame) {
+// find returns what is at an offset, innermost first; nothing where nothing is known. The frames hold until
+// the next call.
+func (l *lookup) find(offset int64) (*symcache.Cache, []symcache.Frame) {
 	if l.half == nil || l.half.table.names == nil || offset < 0 || offset > maxOffset {
 		return nil, nil
 	}
 	c := l.half.table.names
-	return c, c.Lookup(uint64(offset), buf)
+	l.frames = c.Lookup(uint64(offset), l.frames[:0])
+	return c, l.frames
 }
 
 // name is a function's name for people.
 func name(c *symcache.Cache, f symcache.Frame) string { return demangle.Name(string(c.Name(f))) }
 
-// answerV5 writes the answer of version 5, with what samply adds to it: function_size and module_errors.
-func answerV5(p *Session, jobs []job) []byte {
+// answerV5 appends the answer of version 5, with what samply adds to it: function_size and module_errors.
+func answerV5(b []byte, p *Session, jobs []job) []byte {
 	all := lookups(p, jobs)
-	b := []byte(`{"results":[`)
+	b = append(b, `{"results":[`...)
 	for i, j := range jobs {
 		b = comma(b, i)
 		b = append(b, `{"stacks":[`...)
@@ -167,12 +180,13 @@ func answerV5(p *Session, jobs []job) []byte {
 					continue
 				}
 				l := all[j.modules[a.module]]
-				text, ok := l.frames[a.offset]
-				if !ok {
-					text = appendFrame(nil, l, a.offset)
-					l.frames[a.offset] = text
+				if at, ok := l.texts[a.offset]; ok {
+					b = append(b, b[at[0]:at[1]]...)
+					continue
 				}
-				b = append(b, text...)
+				from := len(b)
+				b = appendFrame(b, l, a.offset)
+				l.texts[a.offset] = [2]int{from, len(b)}
 			}
 			b = append(b, ']')
 		}
@@ -221,7 +235,7 @@ func appendFrame(b []byte, l *lookup, offset int64) []byte {
 	var c *symcache.Cache
 	var frames []symcache.Frame
 	if l != nil {
-		c, frames = l.find(offset, make([]symcache.Frame, 0, 16))
+		c, frames = l.find(offset)
 		if l.name != "" {
 			module = l.name
 		}
@@ -252,22 +266,22 @@ func appendFrame(b []byte, l *lookup, offset int64) []byte {
 }
 
 func appendSource(b []byte, c *symcache.Cache, f symcache.Frame) []byte {
-	file := c.File(f)
-	if len(file) == 0 {
+	file := string(c.File(f))
+	if file == "" {
 		return b
 	}
-	b = appendString(append(b, `,"file":`...), string(file))
+	b = appendString(append(b, `,"file":`...), file)
 	if f.Line != 0 {
 		b = strconv.AppendUint(append(b, `,"line":`...), uint64(f.Line), 10)
 	}
 	return b
 }
 
-// answerV4 writes the answer of version 4, a text for each frame.
-func answerV4(p *Session, jobs []job) []byte {
+// answerV4 appends the answer of version 4, a text for each frame.
+func answerV4(b []byte, p *Session, jobs []job) []byte {
 	all := lookups(p, jobs)
 	j := jobs[0]
-	b := []byte(`{"symbolicatedStacks":[`)
+	b = append(b, `{"symbolicatedStacks":[`...)
 	for i, stack := range j.stacks {
 		b = comma(b, i)
 		b = append(b, '[')
@@ -276,7 +290,7 @@ func answerV4(p *Session, jobs []job) []byte {
 			text, module := string(appendHexText(nil, a.offset)), "<unknown>"
 			if a.module >= 0 {
 				l := all[j.modules[a.module]]
-				if c, frames := l.find(a.offset, nil); len(frames) > 0 {
+				if c, frames := l.find(a.offset); len(frames) > 0 {
 					text = name(c, frames[len(frames)-1])
 				}
 				if l.name != "" {
@@ -322,7 +336,12 @@ func appendHex(b []byte, n int64) []byte { return append(appendHexText(b, n), '"
 // appendString writes a JSON string; what is not UTF-8 becomes U+FFFD.
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
-	for _, r := range s {
+	plain := 0
+	for plain < len(s) && s[plain] >= 0x20 && s[plain] < 0x7f && s[plain] != '"' && s[plain] != '\\' {
+		plain++
+	}
+	b = append(b, s[:plain]...)
+	for _, r := range s[plain:] {
 		switch {
 		case r == '"' || r == '\\':
 			b = append(b, '\\', byte(r))

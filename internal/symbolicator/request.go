@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"salvage/internal/errs"
@@ -31,17 +32,17 @@ func badRequest(format string, args ...any) error { return errs.Public(errs.Inva
 // parseRequest reads a request of either version: a list of jobs, or one job at the top. Sentences of errors
 // are those of Eliot (symbols-server.md §3.3), which never echo what the client sent.
 func parseRequest(body []byte, maxJobs int) ([]job, error) {
-	var top struct {
-		Jobs *json.RawMessage `json:"jobs"`
-	}
 	if !json.Valid(body) {
 		return nil, badRequest("Payload is not valid JSON")
 	}
-	raw := []json.RawMessage{body}
-	if err := json.Unmarshal(body, &top); err == nil && top.Jobs != nil {
-		raw = nil
-		if err := json.Unmarshal(*top.Jobs, &raw); err != nil {
+	raw := [][]byte{body}
+	if top, ok := members(body, "jobs"); ok && top[0] != nil {
+		s := scanner{text: top[0]}
+		if !s.take('[') {
 			return nil, badRequest("jobs must be a list")
+		}
+		for raw = nil; !s.end(len(raw)); {
+			raw = append(raw, s.value())
 		}
 	}
 	if len(raw) > maxJobs {
@@ -49,20 +50,20 @@ func parseRequest(body []byte, maxJobs int) ([]job, error) {
 	}
 	jobs := make([]job, len(raw))
 	for i, text := range raw {
-		var parts map[string]json.RawMessage
-		if err := json.Unmarshal(text, &parts); err != nil || parts == nil {
+		parts, ok := members(text, "stacks", "memoryMap")
+		if !ok {
 			return nil, badRequest("job %d is invalid", i)
 		}
-		for _, name := range []string{"stacks", "memoryMap"} {
-			if _, ok := parts[name]; !ok {
+		for j, name := range []string{"stacks", "memoryMap"} {
+			if parts[j] == nil {
 				return nil, badRequest("job %d is invalid: no %s specified", i, name)
 			}
 		}
 		var err error
-		if jobs[i].modules, err = parseModules(parts["memoryMap"]); err != nil {
+		if jobs[i].modules, err = parseModules(parts[1]); err != nil {
 			return nil, badRequest("job %d has invalid modules: %v", i, err)
 		}
-		if jobs[i].stacks, err = parseStacks(parts["stacks"], len(jobs[i].modules)); err != nil {
+		if jobs[i].stacks, err = parseStacks(parts[0], len(jobs[i].modules)); err != nil {
 			return nil, badRequest("job %d has invalid stacks: %v", i, err)
 		}
 	}
@@ -73,7 +74,7 @@ const maxName = 1024 // bytes of a debug file or id, as Tecken had it
 
 // parseModules takes any name, as samply does: an odd one is that module's problem, where Eliot refuses the
 // whole request.
-func parseModules(text json.RawMessage) ([]library, error) {
+func parseModules(text []byte) ([]library, error) {
 	var list []json.RawMessage
 	if json.Unmarshal(text, &list) != nil || list == nil {
 		return nil, fmt.Errorf("modules must be a list")
@@ -95,8 +96,7 @@ func parseModules(text json.RawMessage) ([]library, error) {
 	return modules, nil
 }
 
-// parseStacks reads [[[module, offset], …], …], by hand since requests are little else. The text is valid
-// JSON.
+// parseStacks reads [[[module, offset], …], …] of valid JSON.
 func parseStacks(text []byte, modules int) (stacks [][]address, err error) {
 	s := scanner{text: text}
 	if !s.take('[') {
@@ -137,7 +137,7 @@ func parseStacks(text []byte, modules int) (stacks [][]address, err error) {
 	return stacks, nil
 }
 
-// scanner walks over valid JSON.
+// scanner walks over valid JSON, once: encoding/json would read the text again for each level of it.
 type scanner struct {
 	text []byte
 	at   int
@@ -147,6 +147,51 @@ func (s *scanner) space() {
 	for s.at < len(s.text) && bytes.IndexByte([]byte(" \t\r\n"), s.text[s.at]) >= 0 {
 		s.at++
 	}
+}
+
+// members returns the values of an object's members with these names; the last of a name counts. It is false
+// where the text is no object.
+func members(text []byte, names ...string) (values [][]byte, ok bool) {
+	s := scanner{text: text}
+	if !s.take('{') {
+		return nil, false
+	}
+	values = make([][]byte, len(names))
+	for n := 0; !s.end(n); n++ {
+		var key string
+		if json.Unmarshal(s.value(), &key) != nil || !s.take(':') {
+			return nil, false
+		}
+		value := s.value()
+		if i := slices.Index(names, key); i >= 0 {
+			values[i] = value
+		}
+	}
+	return values, true
+}
+
+// value steps over a value and returns it.
+func (s *scanner) value() []byte {
+	s.space()
+	first, depth, quoted := s.at, 0, false
+	for ; s.at < len(s.text); s.at++ {
+		switch c := s.text[s.at]; {
+		case quoted && c == '\\':
+			s.at++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '[' || c == '{':
+			depth++
+		case c == ']' || c == '}':
+			depth--
+		}
+		if depth < 0 || depth == 0 && !quoted && s.at+1 < len(s.text) && bytes.IndexByte([]byte(",:]} \t\r\n"), s.text[s.at+1]) >= 0 {
+			break
+		}
+	}
+	s.at = min(s.at+1, len(s.text))
+	return s.text[first:s.at]
 }
 
 // take steps over c, if that is next.
@@ -159,9 +204,9 @@ func (s *scanner) take(c byte) bool {
 	return false
 }
 
-// end steps over what ends a list, or over the comma before its item n.
+// end steps over what ends a list or an object, or over the comma before its item n.
 func (s *scanner) end(n int) bool {
-	if s.take(']') {
+	if s.take(']') || s.take('}') {
 		return true
 	}
 	if n > 0 {

@@ -33,7 +33,7 @@ func (s *Symbolicator) Text(ctx context.Context, text string) (string, error) {
 		}
 		p := s.Session(ctx)
 		defer p.Close()
-		return string(answerV5(p, jobs)), ctx.Err()
+		return string(answerV5(nil, p, jobs)), ctx.Err()
 	}
 	p := s.Session(ctx)
 	defer p.Close()
@@ -61,7 +61,7 @@ func (s *Symbolicator) Text(ctx context.Context, text string) (string, error) {
 			if !strings.HasSuffix(b.String()[max(0, b.Len()-1):], "\n") {
 				b.WriteByte('\n')
 			}
-			c, found := l.find(offset, nil)
+			c, found := l.find(offset)
 			for i, f := range found {
 				fmt.Fprintf(&b, "    %s", name(c, f))
 				if file := c.File(f); len(file) > 0 {
