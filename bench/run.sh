@@ -15,7 +15,7 @@ bin=$OUT/bin n=${ROUNDS:-5}
 : "${STACKWALK:=$bin/minidump-stackwalk}" "${DUMP_SYMS:=$bin/dump_syms}" "${SAMPLY:=$bin/samply}"
 
 tools() {
-	(cd "$here" && go build -o "$bin/" ./gen ./pair ./lookup ./floor ./load ./idle)
+	(cd "$here" && go build -o "$bin/" ./gen ./pair ./lookup ./floor ./load ./idle ./search)
 	[ "$SALVAGE" != "$bin/salvage" ] || (cd "$here/.." && CGO_ENABLED=0 go build -o "$bin/salvage" ./cmd/salvage)
 }
 symbolic() { [ -x "$SYMBOLIC" ] || cargo install -q --locked --path "$here/peers/symbolic" --root "$OUT"; }
@@ -206,6 +206,25 @@ v5() { # /symbolicate/v5, ten jobs of 100 frames in five modules, warm
 	rm -rf "$OUT/data" "$OUT/eliot-cache"
 }
 
+search() { # questions to an index of a million crashes: three facets, the newest 50, a histogram
+	tools
+	[ -d "$OUT/search" ] || {
+		python3 -m venv "$OUT/search.tmp"
+		"$OUT/search.tmp/bin/pip" install -q duckdb==2.0.1 chdb==4.4.0
+		mv "$OUT/search.tmp" "$OUT/search"
+	}
+	make crashes.csv "$bin/search" csv 1000000
+	rm -rf "$OUT/searched"
+	mkdir -p "$OUT/searched"
+	"$bin/search" fill "$OUT/searched/salvage.db" "$CORPUS/crashes.csv"
+	for _ in 1 2; do
+		"$bin/search" run "$OUT/searched/salvage.db" 20
+		"$OUT/search/bin/python" "$here/search/peers.py" "$OUT/searched" "$CORPUS/crashes.csv" 20
+		du -sm "$OUT/searched"/*
+		rm -r "$OUT/searched/duck.db" "$OUT/searched/chdb"
+	done
+}
+
 footprint() { # size, memory after a minute of rest, start with an empty folder
 	tools
 	stat -c 'binary_MB=%s' "$SALVAGE" | awk -F= '{printf "%s=%.1f\n", $1, $2/1e6}'
@@ -217,7 +236,7 @@ footprint() { # size, memory after a minute of rest, start with an empty folder
 }
 
 rows=("$@")
-[ ${#rows[@]} -gt 0 ] || rows=(sym first dwarf lookup addr2line walk submit v5 footprint)
+[ ${#rows[@]} -gt 0 ] || rows=(sym first dwarf lookup addr2line walk submit v5 search footprint)
 echo "$(lscpu | sed -n 's/^Model name: *//p'), $(nproc) cores, $(free -g | awk '/^Mem/{print $2}') GB, $(date +%F)"
 for row in "${rows[@]}"; do
 	echo "== $row"
