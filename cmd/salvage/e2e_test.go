@@ -389,6 +389,19 @@ func TestSymbolsCommand(t *testing.T) {
 	if stdout, _ := salvage(0, "stackwalk", file, got); !strings.Contains(stdout, "shapes::Deref(int const volatile*) [shapes.h : 19") {
 		t.Errorf("walked with what was got: %.2000s", stdout)
 	}
+	// In a terminal a bar shows how far it is; elsewhere there is none.
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for more, shown := range map[string]bool{"": true, " --json": true, " 2>&1 | cat": false} {
+		cmd := exec.Command(debugtest.Program(t, "linux", "script"), "-qec", self+" "+strings.Join(append(to, "symbols", "put", folder), " ")+more, "/dev/null")
+		cmd.Env = append(os.Environ(), "SALVAGE_TEST_SERVE=never")
+		out, err := cmd.CombinedOutput()
+		if err != nil || bytes.Contains(out, []byte("% |")) != shown || !bytes.Contains(out, []byte("exists")) {
+			t.Errorf("in a terminal%s: %v %q", more, err, out)
+		}
+	}
 	_, stderr := salvage(1, "symbols", "ls", "--server", "http://127.0.0.1:1")
 	if !strings.Contains(stderr, "The server http://127.0.0.1:1 does not answer") {
 		t.Errorf("without a server: %s", stderr)

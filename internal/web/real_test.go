@@ -38,21 +38,27 @@ func (noSymbols) Symbols(*minidump.Module) stackwalk.Symbols {
 	return stackwalk.Symbols{Missing: true, Reason: "nobody has them"}
 }
 
+// walked is a dump's report and its JSON, both nil for what is no dump.
+func walked(t *testing.T, dump []byte) (*stackwalk.Report, map[string]any, error) {
+	d, err := minidump.Parse(dump)
+	if err != nil {
+		return nil, nil, err
+	}
+	report := stackwalk.Walk(t.Context(), d, noSymbols{}, stackwalk.Options{})
+	var b bytes.Buffer
+	if err := report.WriteJSON(&b, false); err != nil {
+		return nil, nil, err
+	}
+	return report, decode(t, b.Bytes()), nil
+}
+
 // TestRealDumps opens recorded dumps and compares the pages with the walker's report.
 func TestRealDumps(t *testing.T) {
 	var report *stackwalk.Report
 	r := newRig(t, func(c *web.Config) {
-		c.Walk = func(ctx context.Context, dump []byte) (map[string]any, error) {
-			d, err := minidump.Parse(dump)
-			if err != nil {
-				return nil, err
-			}
-			report = stackwalk.Walk(ctx, d, noSymbols{}, stackwalk.Options{})
-			var b bytes.Buffer
-			if err := report.WriteJSON(&b, false); err != nil {
-				return nil, err
-			}
-			return decode(t, b.Bytes()), nil
+		c.Walk = func(_ context.Context, dump []byte) (jsonDump map[string]any, err error) {
+			report, jsonDump, err = walked(t, dump)
+			return jsonDump, err
 		}
 	})
 	files, err := filepath.Glob(debugtest.Path(t, "breakpad/dumps") + "/*.dmp")

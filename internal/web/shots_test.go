@@ -3,6 +3,7 @@ package web_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"salvage/internal/debugtest"
+	"salvage/internal/errs"
+	"salvage/internal/web"
 )
 
 // chromium loads a page and returns what it logged to its console.
@@ -105,5 +108,50 @@ func TestChromium(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestDrop drops a minidump on the form of /open in a browser and reads the page that comes of it. The test's
+// script stands in the page, so the page comes without its policy.
+func TestDrop(t *testing.T) {
+	program := debugtest.Program(t, "chromium", "chromium")
+	dump, err := os.ReadFile(debugtest.Path(t, "rust-minidump/simple-crashpad.dmp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, func(c *web.Config) {
+		c.Walk = func(_ context.Context, got []byte) (map[string]any, error) {
+			if !bytes.Equal(got, dump) {
+				return nil, errs.Public(errs.Invalid, "%d bytes came of %d", len(got), len(dump))
+			}
+			_, jsonDump, err := walked(t, got)
+			return jsonDump, err
+		}
+	})
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/dump" {
+			w.Write(dump)
+			return
+		}
+		req.Host = "127.0.0.1:8080"
+		req.Header.Set("Origin", "http://127.0.0.1:8080")
+		req.Header.Set("Auth-Token", r.admin)
+		answer := httptest.NewRecorder()
+		r.server.ServeHTTP(answer, req)
+		w.Header().Set("Content-Type", answer.Header().Get("Content-Type"))
+		w.WriteHeader(answer.Code)
+		w.Write(answer.Body.Bytes())
+		if req.Method == "GET" && req.URL.Path == "/open" {
+			io.WriteString(w, `<script>addEventListener("load", async () => {
+				const carried = new DataTransfer();
+				carried.items.add(new File([await (await fetch("/dump")).arrayBuffer()], "x.dmp"));
+				document.getElementById("drop").dispatchEvent(new DragEvent("drop", {dataTransfer: carried, bubbles: true, cancelable: true}));
+			})</script>`)
+		}
+	}))
+	t.Cleanup(site.Close)
+	dom, log := chromium(t, program, "--virtual-time-budget=20000", "--dump-dom", site.URL+"/open")
+	if !strings.Contains(dom, "libsystem_kernel.dylib + 0x733a") {
+		t.Errorf("%s\n%.4000s", log, dom)
 	}
 }
