@@ -1,23 +1,9 @@
-// Package config loads typed, documented options from flags, the environment and files.
-//
-// A component declares its options next to the fields they fill. The one declaration drives lookup,
-// error messages, the command line, the generated reference and the dump of effective values:
-//
-//	func (c *Collector) Options(s *config.Spec) {
-//		config.Var(s, &c.Listen, "listen", config.Addr, config.Default("127.0.0.1:8080"), config.Doc("Address to listen on."))
-//		s.Group("limits", &c.Limits)
-//	}
-//
-// Load asks the sources in order, highest precedence first, for the key and then for its alternates.
-// An empty value counts as not set: the search goes on (as in Everett since 3.2). It reports every
-// problem of a configuration at once and never prints the text of a secret.
-//
-// A mistake in a declaration is a programmer's error and panics. Nothing here is global; a Spec and
-// what it fills belong to one goroutine while they load.
 package config
 
 import (
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -32,50 +18,88 @@ type Key struct {
 	Name      string
 }
 
+// MarshalText returns String.
+func (k Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+func (k Key) file() Key { return Key{k.Namespace, k.Name + "_file"} } // see Secret
+
 func (k Key) join(sep string) string {
-	return strings.Join(append(slices.Clone(k.Namespace), k.Name), sep)
+	if len(k.Namespace) == 0 {
+		return k.Name
+	}
+	return strings.Join(k.Namespace, sep) + sep + k.Name
 }
 
 // String returns the spelling of files and maps: "metrics.backends".
 func (k Key) String() string { return k.join(".") }
 
 // Env returns the spelling of the environment, without a prefix: "METRICS_BACKENDS".
-func (k Key) Env() string { return strings.ToUpper(k.join("_")) }
+func (k Key) Env() string { return k.variable("") }
+
+func (k Key) variable(prefix string) string {
+	b := append(make([]byte, 0, 64), prefix...) // on the stack: this runs most
+	for _, part := range k.Namespace {
+		b = append(append(b, part...), '_')
+	}
+	b = append(b, k.Name...)
+	foldBytes(b[len(prefix):])
+	return string(b)
+}
 
 // Flag returns the spelling of the command line, without dashes: "metrics-backends".
 func (k Key) Flag() string { return strings.ReplaceAll(k.join("-"), "_", "-") }
 
 // Option describes a declared option.
 type Option struct {
-	Key      Key
-	Alt      []Key  // looked up in order when Key is not set
-	Type     string // name of the parser: "int"
-	Syntax   string // what the parser accepts, for people; may be empty
-	Doc      string
-	Default  string // meaningful unless Required
-	Example  string
-	Short    string // one-letter flag, without dash; may be empty
-	Required bool   // no default was given
-	Secret   bool
-	FlagOnly bool // exists on the command line only
-	IsBool   bool // fills a bool: its flag needs no value
+	Key        Key         `json:"key"`
+	Alt        []Key       `json:"alternates,omitempty"` // looked up in order when Key is not set
+	Deprecated []Key       `json:"deprecated,omitempty"` // looked up after them
+	When       []Condition `json:"when,omitempty"`       // all must hold, or the option does not count
+	Type       string      `json:"type"`                 // name of the parser: "int"
+	Syntax     string      `json:"syntax,omitempty"`     // what the parser accepts, for people; may be empty
+	Values     []string    `json:"values,omitempty"`     // texts to offer when the shell completes
+	Doc        string      `json:"doc"`
+	Default    string      `json:"default"` // meaningful unless Required
+	Example    string      `json:"example,omitempty"`
+	Short      string      `json:"short,omitempty"` // one-letter flag, without dash; may be empty
+	Required   bool        `json:"required"`        // no default was given
+	Secret     bool        `json:"secret"`
+	FlagOnly   bool        `json:"-"` // exists on the command line only
+	IsBool     bool        `json:"-"` // fills a bool: its flag needs no value
+}
+
+// Condition says that a component was chosen: the option Key, declared by Choose, has the value Value.
+type Condition struct {
+	Key   Key    `json:"key"`
+	Value string `json:"value"`
 }
 
 // Spec collects options in the order of their declaration.
 type Spec struct {
 	namespace []string
-	all       *[]*declaration // shared with the groups
+	when      []Condition
+	declared  *declarations // shared with the groups
+}
+
+type declarations struct {
+	all     []*declaration
+	byEnv   map[string]*declaration // by Key.Env, since a.b_c and a_b.c are one variable and one flag
+	byShort map[string]*declaration
 }
 
 type declaration struct {
 	Option
-	checks []any                               // of type func(T) error
-	parse  func(text string, store bool) error // parses, checks, and fills the destination
+	keys     []Key // Key, Alt, Deprecated
+	isMap    bool
+	isChoice bool                                // declared by Choose
+	checks   []any                               // of type func(T) error
+	parse    func(text string, store bool) error // parses, checks, and fills the destination
 }
 
 // Var declares the option key, which fills dst. Without Default the option is required.
 func Var[T any](s *Spec, dst *T, key string, p Parser[T], opts ...Opt) {
-	d := &declaration{Option: Option{Key: Key{s.namespace, key}, Type: p.Name, Syntax: p.Syntax, Required: true}}
+	d := &declaration{Option: Option{Key: Key{s.namespace, key}, When: s.when, Type: p.Name, Syntax: p.Syntax, Values: p.Values, Required: true}}
+	d.isMap = reflect.TypeFor[T]().Kind() == reflect.Map
 	switch any(dst).(type) {
 	case *bool, **bool:
 		d.IsBool = true
@@ -114,7 +138,7 @@ func Var[T any](s *Spec, dst *T, key string, p Parser[T], opts ...Opt) {
 
 // Group declares the options of c under the namespace ns; an empty ns adds none.
 func (s *Spec) Group(ns string, c Component) {
-	sub := &Spec{s.namespace, s.all}
+	sub := &Spec{s.namespace, s.when, s.declared}
 	if ns != "" {
 		if !isSnake(ns) {
 			panic(fmt.Sprintf("config: namespace %q is not lower snake case", ns))
@@ -124,15 +148,33 @@ func (s *Spec) Group(ns string, c Component) {
 	c.Options(sub)
 }
 
+// Choose declares the option key, whose value is the name of one of the given components, and under each
+// name the options of that component. Load fills those of the chosen one and makes dst that component; the
+// others are documented, but neither required nor loaded. The key "kind" in the group "storage", with
+// components fs and s3, gives storage.kind, storage.fs.path, storage.s3.bucket.
+func Choose[T Component](s *Spec, dst *T, key string, components map[string]T, opts ...Opt) {
+	names := slices.Sorted(maps.Keys(components))
+	choice := Choice(String, names...)
+	Var(s, dst, key, Parser[T]{Name: "name", Syntax: choice.Syntax, Values: names, Parse: func(text string) (T, error) {
+		name, err := choice.Parse(text)
+		return components[name], err
+	}}, opts...)
+	s.declared.all[len(s.declared.all)-1].isChoice = true
+	for _, name := range names {
+		chosen := append(slices.Clone(s.when), Condition{Key{s.namespace, key}, name})
+		(&Spec{s.namespace, chosen, s.declared}).Group(name, components[name])
+	}
+}
+
 func (s *Spec) declare(d *declaration) {
-	names := append([]Key{d.Key}, d.Alt...)
-	for i, k := range names {
+	d.keys = slices.Concat([]Key{d.Key}, d.Alt, d.Deprecated)
+	for i, k := range d.keys {
 		for _, part := range append(slices.Clone(k.Namespace), k.Name) {
 			if !isSnake(part) {
 				d.panic(fmt.Sprintf("%q is not lower snake case", part))
 			}
 		}
-		for _, other := range names[:i] {
+		for _, other := range d.keys[:i] {
 			if other.Env() == k.Env() {
 				d.panic(fmt.Sprintf("has the key %s twice", k))
 			}
@@ -141,37 +183,38 @@ func (s *Spec) declare(d *declaration) {
 	if d.Short != "" && (len(d.Short) != 1 || !isLetter(d.Short[0])) {
 		d.panic(fmt.Sprintf("short flag %q is not one letter", d.Short))
 	}
-	for _, o := range *s.all {
-		// By environment name, since a.b_c and a_b.c are one variable and one flag.
-		switch env, other := d.Key.Env(), o.Key.Env(); {
-		case env == other:
-			d.panic("declared twice")
-		case d.Secret && env+fileSuffix == other, o.Secret && other+fileSuffix == env:
-			d.panic(fmt.Sprintf("%s and its secret's file have one name", o.Key))
-		case d.Short != "" && d.Short == o.Short:
-			d.panic(fmt.Sprintf("short flag %q belongs to %s", d.Short, o.Key))
-		}
+	known := s.declared
+	env, file := d.Key.Env(), d.Key.file().Env()
+	secret := known.byEnv[strings.TrimSuffix(env, "_FILE")]
+	switch other := known.byShort[d.Short]; {
+	case known.byEnv[env] != nil:
+		d.panic("declared twice")
+	case d.Secret && known.byEnv[file] != nil, secret != nil && secret.Secret:
+		d.panic("a secret's file and another option have one name")
+	case d.Short != "" && other != nil:
+		d.panic(fmt.Sprintf("short flag %q belongs to %s", d.Short, other.Key))
 	}
 	if !d.Required {
 		if err := d.parse(d.Default, false); err != nil {
 			d.panic(fmt.Sprintf("default %q %v", d.Default, err))
 		}
 	}
-	*s.all = append(*s.all, d)
+	known.all = append(known.all, d)
+	known.byEnv[env], known.byShort[d.Short] = d, d
 }
 
 func (d *declaration) panic(why string) { panic(fmt.Sprintf("config: option %s: %s", d.Key, why)) }
 
-func declarations(root Component) []*declaration {
-	var all []*declaration
-	root.Options(&Spec{all: &all})
-	return all
+func declare(root Component) []*declaration {
+	s := &Spec{declared: &declarations{byEnv: map[string]*declaration{}, byShort: map[string]*declaration{}}}
+	root.Options(s)
+	return s.declared.all
 }
 
 // Options returns the options of root in the order of their declaration, without loading any.
 func Options(root Component) []Option {
 	var out []Option
-	for _, d := range declarations(root) {
+	for _, d := range declare(root) {
 		out = append(out, d.Option)
 	}
 	return out

@@ -6,24 +6,30 @@ import (
 	"strings"
 )
 
-// ErrMissing is the cause of a problem with a required option that is set nowhere.
-var ErrMissing = errors.New("required, not set")
+// Causes besides those of parsers and checks.
+var (
+	ErrMissing    = errors.New("required, not set") // the option is set nowhere
+	ErrUnknown    = errors.New("is no option")      // the setting belongs to no option
+	ErrDeprecated = errors.New("is deprecated")     // only of a Warning
+)
 
 var errHidden = errors.New("is not accepted")
 
 // Error is a problem with one option. It holds no text of a secret.
 type Error struct {
-	Option    Option
+	Option    Option   // zero with ErrUnknown
 	Name      string   // the setting as the person spelled it, or would
 	Source    string   // where it is set; empty if nowhere
 	Pos       string   // place inside Source; may be empty
 	Text      string   // what it is set to; empty for secrets
+	StandsFor string   // the option's own name in Source, if Name is an alternate
 	LookedIn  []string // sources asked, if it is set nowhere
 	AlsoTried []string // alternates asked, if it is set nowhere
+	Similar   []string // what else is set that may have been meant, if it is set nowhere
+	Because   string   // the choice that makes the option count; may be empty
 	Fix       string   // what to do about it; may be empty
-	Err       error    // of the parser or the check, or ErrMissing
+	Err       error    // of the parser or the check, or one of the causes above
 
-	stated    string // the option's own name in Source
 	reference string
 }
 
@@ -33,7 +39,7 @@ func (e *Error) Unwrap() error { return e.Err }
 func (e *Error) Error() string {
 	var b strings.Builder
 	switch {
-	case e.Source == "" || e.Option.Secret && e.Err != errHidden:
+	case e.Source == "" || e.Err == ErrUnknown || e.Option.Secret && e.Err != errHidden:
 		fmt.Fprintf(&b, "%s: %v", e.Name, e.Err)
 	case e.Option.Secret:
 		fmt.Fprintf(&b, "%s: the value (a secret, not shown) %v", e.Name, e.Err)
@@ -47,20 +53,12 @@ func (e *Error) Error() string {
 		}
 	}
 	o := &e.Option
-	if e.Source != "" && e.Pos != "" {
-		line("set in", e.Source+", "+e.Pos)
-	} else {
-		line("set in", e.Source)
-	}
-	if e.Source != "" && e.Name != e.stated && e.Name != e.stated+fileSuffix {
-		line("stands for", e.stated)
-	}
+	line("set in", joinNonEmpty(e.Source, ", ", e.Pos))
+	line("stands for", e.StandsFor)
 	line("looked in", strings.Join(e.LookedIn, ", "))
 	line("also tried", strings.Join(e.AlsoTried, ", "))
-	expects := o.Type
-	if o.Syntax != "" {
-		expects += ": " + o.Syntax
-	}
+	line("similar", strings.Join(e.Similar, ", "))
+	expects := joinNonEmpty(o.Type, ": ", o.Syntax)
 	if o.Example != "" && !o.Secret {
 		expects += " (example: " + o.Example + ")"
 	}
@@ -69,6 +67,7 @@ func (e *Error) Error() string {
 		line("default", o.Default)
 	}
 	line("about", o.Doc)
+	line("because", e.Because)
 	line("fix", e.Fix)
 	return b.String()
 }
@@ -99,4 +98,27 @@ func (e Errors) Unwrap() []error {
 		out[i] = p
 	}
 	return out
+}
+
+// Warning is about a setting that works, or is ignored, and should be another.
+type Warning struct {
+	Name, Source, Pos string // as in Error
+	Instead           string // what to set
+	Err               error  // ErrDeprecated or ErrUnknown
+}
+
+// String returns one line.
+func (w Warning) String() string {
+	way := "use " + w.Instead
+	if w.Err == ErrUnknown {
+		way = "did you mean " + w.Instead + "?"
+	}
+	return fmt.Sprintf("%s (%s) %v; %s", w.Name, joinNonEmpty(w.Source, ", ", w.Pos), w.Err, way)
+}
+
+func joinNonEmpty(a, separator, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + separator + b
 }

@@ -17,21 +17,31 @@ func Doc(text string) Opt { return func(d *declaration) { d.Doc = text } }
 // Alt adds keys to look up, in order, when the option's own key is set nowhere: names in the option's
 // namespace, or "root:name" and "root:namespace.name".
 func Alt(keys ...string) Opt {
-	return func(d *declaration) {
-		for _, text := range keys {
-			k := Key{d.Key.Namespace, text}
-			if rest, ok := strings.CutPrefix(text, "root:"); ok {
-				parts := strings.Split(rest, ".")
-				k = Key{parts[:len(parts)-1], parts[len(parts)-1]}
-			}
-			d.Alt = append(d.Alt, k)
-		}
-	}
+	return func(d *declaration) { d.Alt = append(d.Alt, d.resolve(keys)...) }
 }
 
-// Secret keeps the value out of everything printed. In the environment and in env files, a secret
-// NAME may also be given as NAME_FILE, the path of a file that holds it; white space around the
-// content is dropped. NAME wins over NAME_FILE in the same source.
+// Deprecated adds keys, written as for Alt, that work as alternates do but make a warning that names the
+// option's own key.
+func Deprecated(keys ...string) Opt {
+	return func(d *declaration) { d.Deprecated = append(d.Deprecated, d.resolve(keys)...) }
+}
+
+func (d *declaration) resolve(keys []string) []Key {
+	var out []Key
+	for _, text := range keys {
+		k := Key{d.Key.Namespace, text}
+		if rest, ok := strings.CutPrefix(text, "root:"); ok {
+			parts := strings.Split(rest, ".")
+			k = Key{parts[:len(parts)-1], parts[len(parts)-1]}
+		}
+		out = append(out, k)
+	}
+	return out
+}
+
+// Secret keeps the value out of everything printed. A secret may also be given as the path of a file that
+// holds it, under its name with _FILE or _file added; white space around the content is dropped. The plain
+// name wins over that in the same source.
 func Secret() Opt { return func(d *declaration) { d.Secret = true } }
 
 // Example is a value to show in messages where the default is no good example.

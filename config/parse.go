@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,13 +21,16 @@ type Parser[T any] struct {
 	Name   string // "int"
 	Syntax string // what is accepted, in a few words; may be empty
 	Parse  func(text string) (T, error)
+	Values []string // texts to offer when the shell completes; may be empty
 }
 
 // String accepts any text and leaves it as it is.
-var String = Parser[string]{"string", "", func(s string) (string, error) { return s, nil }}
+var String = Parser[string]{Name: "string", Parse: func(s string) (string, error) { return s, nil }}
 
 // Bool accepts Everett's twelve words in any case.
-var Bool = Parser[bool]{"bool", "true/false, yes/no, on/off, t/f, y/n or 1/0", func(s string) (bool, error) {
+var Bool = Parser[bool]{Name: "bool", Syntax: "true/false, yes/no, on/off, t/f, y/n or 1/0", Values: []string{"true", "false"}, Parse: parseBool}
+
+func parseBool(s string) (bool, error) {
 	switch strings.ToLower(strings.TrimSpace(s)) {
 	case "t", "true", "yes", "y", "1", "on":
 		return true, nil
@@ -34,12 +38,12 @@ var Bool = Parser[bool]{"bool", "true/false, yes/no, on/off, t/f, y/n or 1/0", f
 		return false, nil
 	}
 	return false, errors.New("is not a yes or no")
-}}
+}
 
 // Int and Int64 accept decimal numbers, with underscores between digits if wanted.
 var (
-	Int   = Parser[int]{"int", "", parseInt[int]}
-	Int64 = Parser[int64]{"int", "", parseInt[int64]}
+	Int   = Parser[int]{Name: "int", Parse: parseInt[int]}
+	Int64 = Parser[int64]{Name: "int", Parse: parseInt[int64]}
 )
 
 func parseInt[T int | int64](s string) (T, error) {
@@ -72,7 +76,9 @@ func plainDigits(s string) (string, bool) {
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 // Float accepts finite numbers in Go's syntax.
-var Float = Parser[float64]{"float", "", func(s string) (float64, error) {
+var Float = Parser[float64]{Name: "float", Parse: parseFloat}
+
+func parseFloat(s string) (float64, error) {
 	v, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
 	switch {
 	case errors.Is(err, strconv.ErrRange) || math.IsInf(v, 0) || math.IsNaN(v):
@@ -81,12 +87,12 @@ var Float = Parser[float64]{"float", "", func(s string) (float64, error) {
 		return 0, errors.New("is not a number")
 	}
 	return v, nil
-}}
+}
 
 // Duration accepts numbers with units in a row, Go's units and Everett's days and weeks: "1d4h",
 // "1.5h", "100ms"; a plain whole number is seconds. It is never negative. Unlike Everett's, the parser
 // takes the whole text or none of it: "1h30" and "foo5m" are errors, and "1ms" is no minute.
-var Duration = Parser[time.Duration]{"duration", "numbers with a unit of w d h m s ms us ns; a plain number is seconds", parseDuration}
+var Duration = Parser[time.Duration]{Name: "duration", Syntax: "numbers with a unit of w d h m s ms us ns; a plain number is seconds", Parse: parseDuration}
 
 func parseDuration(s string) (time.Duration, error) {
 	s = strings.TrimSpace(s)
@@ -124,7 +130,9 @@ var durationPart = regexp.MustCompile(`^([0-9.]+)([^0-9.]+)`)
 // Bytes accepts a number of bytes, plain or with a unit in any case: kB, MB, GB, TB, PB are powers of
 // 1000, KiB, MiB, GiB, TiB, PiB powers of 1024. There is no sign, no fraction and no space before the
 // unit.
-var Bytes = Parser[int64]{"size", "bytes, or a number with a unit of kB MB GB TB PB KiB MiB GiB TiB PiB", func(s string) (int64, error) {
+var Bytes = Parser[int64]{Name: "size", Syntax: "bytes, or a number with a unit of kB MB GB TB PB KiB MiB GiB TiB PiB", Parse: parseBytes}
+
+func parseBytes(s string) (int64, error) {
 	s = strings.ToLower(strings.TrimSpace(s))
 	n := len(s) - len(strings.TrimLeft(s, "0123456789_"))
 	digits, ok := plainDigits(s[:n])
@@ -137,7 +145,7 @@ var Bytes = Parser[int64]{"size", "bytes, or a number with a unit of kB MB GB TB
 		return 0, errOutOfRange
 	}
 	return v * scale, nil
-}}
+}
 
 var byteUnits = map[string]int64{
 	"": 1, "b": 1,
@@ -147,7 +155,9 @@ var byteUnits = map[string]int64{
 
 // URL accepts URLs with a scheme, such as "https://host/path", "file:///path" and "log:?interval=10s".
 // It rejects "host:8080", which reads as scheme and opaque part.
-var URL = Parser[*url.URL]{"URL", "with its scheme, as https://…", func(s string) (*url.URL, error) {
+var URL = Parser[*url.URL]{Name: "URL", Syntax: "with its scheme, as https://…", Parse: parseURL}
+
+func parseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(strings.TrimSpace(s))
 	switch {
 	case err != nil || u.Scheme == "" || u.Opaque != "": // err would repeat the text
@@ -156,10 +166,12 @@ var URL = Parser[*url.URL]{"URL", "with its scheme, as https://…", func(s stri
 		return nil, errors.New("is a URL without a host")
 	}
 	return u, nil
-}}
+}
 
 // Addr accepts an address to listen on: "host:port", ":port", "[::1]:port" with a numeric port.
-var Addr = Parser[string]{"address", "host:port", func(s string) (string, error) {
+var Addr = Parser[string]{Name: "address", Syntax: "host:port", Parse: parseAddr}
+
+func parseAddr(s string) (string, error) {
 	s = strings.TrimSpace(s)
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
@@ -178,17 +190,39 @@ var Addr = Parser[string]{"address", "host:port", func(s string) (string, error)
 		return "", errors.New("has an invalid host")
 	}
 	return s, nil
-}}
+}
 
-// List accepts values of p separated by commas. Empty text is the empty list. Unlike Everett's, an
-// empty item, as after a trailing comma, is an error.
-func List[T any](p Parser[T]) Parser[[]T] {
-	return Parser[[]T]{"list of " + p.Name, joinNonEmpty("separated by commas", p.Syntax), func(s string) ([]T, error) {
+// Regexp accepts Go's regular expressions.
+var Regexp = Parser[*regexp.Regexp]{Name: "regular expression", Syntax: "Go's syntax", Parse: parseRegexp}
+
+func parseRegexp(s string) (*regexp.Regexp, error) {
+	r, err := regexp.Compile(strings.TrimSpace(s))
+	if se, ok := errors.AsType[*syntax.Error](err); ok {
+		return nil, fmt.Errorf("is not a regular expression: %s", se.Code)
+	}
+	return r, err
+}
+
+// List accepts values of p separated by commas, or one on each line. Empty text is the empty list. Unlike
+// Everett's, an empty item, as after a trailing comma, is an error.
+func List[T any](p Parser[T]) Parser[[]T] { return ListBy(",", p) }
+
+// ListBy is List with another separator: for lists in lists or maps, and for values with commas.
+func ListBy[T any](separator string, p Parser[T]) Parser[[]T] {
+	how := "separated by " + separator
+	if separator == "," {
+		how = "separated by commas"
+	}
+	return Parser[[]T]{Name: "list of " + p.Name, Syntax: joinNonEmpty(how, "; ", p.Syntax), Parse: func(s string) ([]T, error) {
 		var out []T
-		if strings.TrimSpace(s) == "" {
+		if s = strings.TrimSpace(s); s == "" {
 			return out, nil
 		}
-		for i, item := range strings.Split(s, ",") {
+		separator := separator
+		if strings.Contains(s, "\n") {
+			separator = "\n"
+		}
+		for i, item := range strings.Split(s, separator) {
 			item = strings.TrimSpace(item)
 			if item == "" {
 				return nil, fmt.Errorf("has an item (number %d) that is empty", i+1)
@@ -198,6 +232,42 @@ func List[T any](p Parser[T]) Parser[[]T] {
 				return nil, fmt.Errorf("has an item (number %d) that %w", i+1, err)
 			}
 			out = append(out, v)
+		}
+		return out, nil
+	}}
+}
+
+// MapOf accepts pairs name=value, separated as in List, each name once. In YAML and INI files they may also
+// stand under the option's name, as if it were a namespace.
+func MapOf[K comparable, V any](key Parser[K], value Parser[V]) Parser[map[K]V] {
+	type pair struct {
+		k K
+		v V
+	}
+	pairs := List(Parser[pair]{Syntax: joinNonEmpty("name=value", "; ", value.Syntax), Parse: func(s string) (p pair, err error) {
+		name, text, ok := strings.Cut(s, "=")
+		if !ok {
+			return p, errors.New("has no =")
+		}
+		if p.k, err = key.Parse(strings.TrimSpace(name)); err != nil {
+			return p, fmt.Errorf("has a name that %w", err)
+		}
+		if p.v, err = value.Parse(strings.TrimSpace(text)); err != nil {
+			return p, fmt.Errorf("has a value that %w", err)
+		}
+		return p, nil
+	}})
+	return Parser[map[K]V]{Name: "map of " + value.Name, Syntax: pairs.Syntax, Parse: func(s string) (map[K]V, error) {
+		items, err := pairs.Parse(s)
+		if err != nil {
+			return nil, err
+		}
+		out := map[K]V{}
+		for i, p := range items {
+			if _, twice := out[p.k]; twice {
+				return nil, fmt.Errorf("has an item (number %d) whose name was there before", i+1)
+			}
+			out[p.k] = p.v
 		}
 		return out, nil
 	}}
@@ -214,7 +284,7 @@ func Choice[T any](p Parser[T], choices ...string) Parser[T] {
 		}
 	}
 	all := "one of " + strings.Join(choices, ", ")
-	return Parser[T]{p.Name, all, func(s string) (T, error) {
+	return Parser[T]{Name: p.Name, Syntax: all, Values: choices, Parse: func(s string) (T, error) {
 		s = strings.TrimSpace(s)
 		if !slices.Contains(choices, s) {
 			var none T
@@ -227,7 +297,7 @@ func Choice[T any](p Parser[T], choices ...string) Parser[T] {
 // Optional makes a pointer of a value; empty text is nil. Since an empty value counts as not set, such
 // an option usually has Default("").
 func Optional[T any](p Parser[T]) Parser[*T] {
-	return Parser[*T]{p.Name, joinNonEmpty(p.Syntax, "may be empty"), func(s string) (*T, error) {
+	return Parser[*T]{Name: p.Name, Syntax: joinNonEmpty(p.Syntax, "; ", "may be empty"), Values: p.Values, Parse: func(s string) (*T, error) {
 		if strings.TrimSpace(s) == "" {
 			return nil, nil
 		}
@@ -237,11 +307,4 @@ func Optional[T any](p Parser[T]) Parser[*T] {
 		}
 		return &v, nil
 	}}
-}
-
-func joinNonEmpty(a, b string) string {
-	if a == "" || b == "" {
-		return a + b
-	}
-	return a + "; " + b
 }

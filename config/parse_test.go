@@ -181,3 +181,59 @@ func FuzzDuration(f *testing.F) {
 		}
 	})
 }
+
+func TestRegexp(t *testing.T) {
+	if r, err := config.Regexp.Parse(" ^a+$ "); err != nil || !r.MatchString("aa") || r.MatchString(" aa") {
+		t.Errorf("Regexp.Parse: %v, %v", r, err)
+	}
+	if _, err := config.Regexp.Parse("hunter(2"); err == nil || err.Error() != "is not a regular expression: missing closing )" {
+		t.Errorf("Regexp.Parse: %v", err)
+	}
+}
+
+func TestListBy(t *testing.T) {
+	p := config.ListBy(";", config.List(config.Int))
+	for in, want := range map[string]string{"1,2;3": "[[1 2] [3]]", "": "[]", "1,2\n3;4\n": "error", "1,2\n3\n": "[[1 2] [3]]", "1;": "error", "\n1\n": "[[1]]"} {
+		got, err := p.Parse(in)
+		if text := fmt.Sprint(got); err == nil && text != want || err != nil && want != "error" {
+			t.Errorf("ListBy.Parse(%q) = %v, %v, want %s", in, got, err, want)
+		}
+	}
+	if p.Syntax != "separated by ;; separated by commas" {
+		t.Errorf("Syntax %q", p.Syntax)
+	}
+}
+
+func TestMapOf(t *testing.T) {
+	p := config.MapOf(config.Choice(config.String, "a", "b", "c"), config.ListBy("+", config.Bytes))
+	for in, want := range map[string]string{
+		"": "map[]", "a=1": "map[a:[1]]", " b = 1kB+2 , a= ": "map[a:[] b:[1000 2]]", "a=1\nb=2\n": "map[a:[1] b:[2]]",
+		"a":       "has an item (number 1) that has no =",
+		"a=1,d=1": "has an item (number 2) that has a name that is not one of a, b, c",
+		"a=x":     "has an item (number 1) that has a value that has an item (number 1) that is not a size",
+		"a=1,a=2": "has an item (number 2) whose name was there before",
+		"a=1,":    "has an item (number 2) that is empty",
+	} {
+		got, err := p.Parse(in)
+		if text := fmt.Sprint(got); err == nil && text != want || err != nil && err.Error() != want {
+			t.Errorf("MapOf.Parse(%q) = %v, %v, want %s", in, got, err, want)
+		}
+	}
+	if p.Name != "map of list of size" || !strings.HasPrefix(p.Syntax, "separated by commas; name=value; separated by +; bytes, or") {
+		t.Errorf("MapOf: %q, %q", p.Name, p.Syntax)
+	}
+	if got, err := config.MapOf(config.String, config.String).Parse(" a = b=c "); err != nil || got["a"] != "b=c" {
+		t.Errorf("a value with = and spaces: %v, %v", got, err)
+	}
+}
+
+func TestParserValues(t *testing.T) {
+	for name, got := range map[string][]string{
+		"a b": config.Choice(config.String, "a", "b").Values, "true false": config.Bool.Values,
+		"1 2": config.Optional(config.Choice(config.Int, "1", "2")).Values, "": config.List(config.Bool).Values,
+	} {
+		if strings.Join(got, " ") != name {
+			t.Errorf("Values = %q, want %s", got, name)
+		}
+	}
+}

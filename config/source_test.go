@@ -1,10 +1,12 @@
 package config_test
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"salvage/config"
 )
@@ -82,4 +84,79 @@ func TestEnvFileErrors(t *testing.T) {
 	if v, ok := src.Lookup(config.Key{Name: "a"}); ok {
 		t.Errorf("Lookup in a missing file = %v", v)
 	}
+}
+
+// A file with bad lines is a source of the good ones.
+func TestEnvFileWithErrors(t *testing.T) {
+	src, err := config.EnvFile("", writeFile(t, "A=1\nhunter2\n"))
+	if err == nil {
+		t.Fatal("EnvFile succeeded")
+	}
+	if v, ok := src.Lookup(config.Key{Name: "a"}); !ok || v.Text != "1" {
+		t.Errorf("Lookup = %v, %v", v, ok)
+	}
+}
+
+func TestSettings(t *testing.T) {
+	src, err := config.Settings("file c", []config.Value{
+		{Text: "1", Pos: "line 1", Name: "Web.Max-Body"}, {Text: "2", Pos: "line 2", Name: "web_max_body"}, {Text: "3", Pos: "line 3", Name: "WEB.port"},
+	})
+	if err == nil || err.Error() != "file c, line 2: web_max_body was set before: line 1" {
+		t.Errorf("Settings: %v", err)
+	}
+	for key, want := range map[string]config.Value{
+		"max_body": {Text: "1", Pos: "line 1", Name: "Web.Max-Body"}, "port": {Text: "3", Pos: "line 3", Name: "WEB.port"}, "other": {Name: "web.other"},
+	} {
+		got, ok := src.Lookup(config.Key{Namespace: []string{"web"}, Name: key})
+		if got != want || ok != (want.Text != "") {
+			t.Errorf("Lookup(%s) = %+v, %v, want %+v", key, got, ok, want)
+		}
+	}
+}
+
+func TestFlagSet(t *testing.T) {
+	var d documented
+	set := flag.NewFlagSet("prog", flag.ContinueOnError)
+	src := config.FlagSet(set, &d)
+	if err := set.Parse([]string{"-l", ":81", "--wait=5s", "-json"}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := config.Load(&d, config.LoadOptions{Sources: []config.Source{src}})
+	if err != nil || d.listen != ":81" || d.wait != 5*time.Second || !strings.Contains(runtime(t, r), "--json=true  # command line\n") {
+		t.Errorf("loaded %+v, %v", d, err)
+	}
+	if f := set.Lookup("listen"); f == nil || f.Usage != "Where to listen,\n<a|b>. (default :80)" {
+		t.Errorf("flag listen: %+v", f)
+	}
+	if set.Lookup("storage-bucket-key") != nil {
+		t.Error("a secret has a flag")
+	}
+}
+
+// Whatever a .env file holds, names and places fit, and no error quotes it.
+func FuzzEnvFile(f *testing.F) {
+	for _, s := range []string{"A=1\nexport B='x'\n", "\ufeffA=", "=", "A=\"'\"", "a=1\nA=2\r\n", "export=1"} {
+		f.Add(s, "value")
+	}
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, text, value string) {
+		path := filepath.Join(dir, "env")
+		line := strings.NewReplacer("\n", "", "\r", "").Replace(value)
+		line = strings.TrimSpace(line)
+		if err := os.WriteFile(path, []byte(text+"\nADDED=\""+line+"\"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		src, err := config.EnvFile("", path)
+		if v, ok := src.Lookup(config.Key{Name: "added"}); !ok || v.Text != line {
+			t.Errorf("a quoted value: %q, want %q", v.Text, line)
+		}
+		for _, v := range src.(config.Lister).List() {
+			if v.Name == "" || v.Pos == "" || strings.ContainsAny(v.Name, "= \n") {
+				t.Errorf("listed %+v", v)
+			}
+		}
+		if err != nil && strings.Count(err.Error(), path+", line ") != strings.Count(err.Error(), "\n")+1 {
+			t.Errorf("error %v", err)
+		}
+	})
 }

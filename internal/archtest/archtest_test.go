@@ -31,7 +31,10 @@ type rule struct {
 var rules = []rule{
 	// Layer 0.
 	{pkg: "config/configtest", may: []string{"config"}},
+	{pkg: "config/inifile", may: []string{"config"}},
+	{pkg: "config/yamlfile", may: []string{"config", "go.yaml.in/yaml/v3"}},
 	{pkg: "metrics/metricstest", may: []string{"metrics"}},
+	{pkg: "metrics/statsd", may: []string{"metrics"}},
 	{pkg: "metrics/prometheus", may: []string{"metrics", "github.com/prometheus/client_golang/..."}},
 	{pkg: "config"},
 	{pkg: "metrics"},
@@ -71,7 +74,7 @@ var rules = []rule{
 	// Layer 5.
 	{pkg: "internal/web", may: []string{"metrics", "signature", "internal/errs", "internal/crash", "internal/httpserver", "internal/access", "internal/blob", "internal/sqldb", "internal/metadb", "internal/queue", "internal/crashindex", "internal/processor"}},
 	// Layer 6: nobody imports it.
-	{pkg: "cmd/salvage", may: []string{"config", "metrics/...", "debug/...", "internal/...", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/schollz/progressbar/v3", "golang.org/x/term"}},
+	{pkg: "cmd/salvage", may: []string{"config/...", "metrics/...", "debug/...", "internal/...", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/schollz/progressbar/v3", "golang.org/x/term"}},
 }
 
 // notPure are the standard packages that formats and algorithms must not need.
