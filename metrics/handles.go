@@ -9,8 +9,9 @@ import (
 // Counter counts what happens; it never goes down. The handle of a metric with tags counts, when used
 // without With, under "other" for each tag.
 type Counter struct {
-	n   atomic.Int64
-	vec *vec[Counter] // nil once bound
+	n atomic.Int64
+	origin
+	vec *vec[Counter]
 }
 
 // Counter declares a counter. The key is lower-case words joined by dots; help is required.
@@ -18,12 +19,9 @@ func (r *Registry) Counter(key, help string, opts ...Opt) *Counter {
 	if r == nil {
 		return nil
 	}
-	return declare(r, KindCounter, key, help, opts, func(v *vec[Counter], values []string) *Counter {
-		if values != nil {
-			v = nil
-		}
-		return &Counter{vec: v}
-	}, func(c *Counter) Series { return Series{Value: float64(c.n.Load())} })
+	return declare(r, KindCounter, key, help, opts, func(v *vec[Counter], o origin) *Counter {
+		return &Counter{origin: o, vec: v}
+	}, func(c *Counter) Series { return Series{Value: float64(c.n.Load()), origin: &c.origin} })
 }
 
 // With returns the handle for the given tag values. It may be kept.
@@ -31,13 +29,16 @@ func (c *Counter) With(values ...string) *Counter {
 	if c == nil {
 		return nil
 	}
-	return c.vec.with(values)
+	return c.vec.with(&c.origin, values)
 }
 
 // Inc adds one.
 func (c *Counter) Inc() {
 	if c != nil {
 		c.n.Add(1)
+		if c.taps.Load() != nil {
+			c.emit(1)
+		}
 	}
 }
 
@@ -48,13 +49,17 @@ func (c *Counter) Add(n int64) {
 	}
 	if c != nil {
 		c.n.Add(n)
+		if c.taps.Load() != nil {
+			c.emit(float64(n))
+		}
 	}
 }
 
 // Gauge is a value that goes up and down.
 type Gauge struct {
 	value atomicFloat
-	vec   *vec[Gauge]
+	origin
+	vec *vec[Gauge]
 }
 
 // Gauge declares a gauge, as Counter does a counter.
@@ -62,12 +67,9 @@ func (r *Registry) Gauge(key, help string, opts ...Opt) *Gauge {
 	if r == nil {
 		return nil
 	}
-	return declare(r, KindGauge, key, help, opts, func(v *vec[Gauge], values []string) *Gauge {
-		if values != nil {
-			v = nil
-		}
-		return &Gauge{vec: v}
-	}, func(g *Gauge) Series { return Series{Value: g.value.load()} })
+	return declare(r, KindGauge, key, help, opts, func(v *vec[Gauge], o origin) *Gauge {
+		return &Gauge{origin: o, vec: v}
+	}, func(g *Gauge) Series { return Series{Value: g.value.load(), origin: &g.origin} })
 }
 
 // With returns the handle for the given tag values. It may be kept.
@@ -75,26 +77,33 @@ func (g *Gauge) With(values ...string) *Gauge {
 	if g == nil {
 		return nil
 	}
-	return g.vec.with(values)
+	return g.vec.with(&g.origin, values)
 }
 
 // Set sets the value.
 func (g *Gauge) Set(v float64) {
 	if g != nil {
 		g.value.bits.Store(math.Float64bits(v))
+		if g.taps.Load() != nil {
+			g.emit(v)
+		}
 	}
 }
 
 // Add adds d, which may be negative.
 func (g *Gauge) Add(d float64) {
 	if g != nil {
-		g.value.add(d)
+		v := g.value.add(d)
+		if g.taps.Load() != nil {
+			g.emit(v)
+		}
 	}
 }
 
 // Histogram is the distribution of a value.
 type Histogram struct {
 	distribution
+	origin
 	vec *vec[Histogram]
 }
 
@@ -103,13 +112,9 @@ func (r *Registry) Histogram(key, help string, opts ...Opt) *Histogram {
 	if r == nil {
 		return nil
 	}
-	return declare(r, KindHistogram, key, help, opts, func(v *vec[Histogram], values []string) *Histogram {
-		h := &Histogram{distribution: newDistribution(v.desc.Bounds)}
-		if values == nil {
-			h.vec = v
-		}
-		return h
-	}, func(h *Histogram) Series { return h.read() })
+	return declare(r, KindHistogram, key, help, opts, func(v *vec[Histogram], o origin) *Histogram {
+		return &Histogram{newDistribution(o.desc.Bounds), o, v}
+	}, func(h *Histogram) Series { return h.read(&h.origin) })
 }
 
 // With returns the handle for the given tag values. It may be kept.
@@ -117,21 +122,25 @@ func (h *Histogram) With(values ...string) *Histogram {
 	if h == nil {
 		return nil
 	}
-	return h.vec.with(values)
+	return h.vec.with(&h.origin, values)
 }
 
 // Observe adds a value to the distribution. NaN is ignored.
 func (h *Histogram) Observe(v float64) {
-	if h != nil {
-		h.observe(v)
+	if h == nil || v != v {
+		return
+	}
+	h.observe(v)
+	if h.taps.Load() != nil {
+		h.emit(v)
 	}
 }
 
 // Timer is the distribution of durations, in seconds.
 type Timer struct {
 	distribution
-	vec    *vec[Timer]
-	values []string // nil until bound
+	origin
+	vec *vec[Timer]
 }
 
 // Timer declares a timer, as Counter does a counter.
@@ -139,9 +148,9 @@ func (r *Registry) Timer(key, help string, opts ...Opt) *Timer {
 	if r == nil {
 		return nil
 	}
-	return declare(r, KindTimer, key, help, opts, func(v *vec[Timer], values []string) *Timer {
-		return &Timer{newDistribution(v.desc.Bounds), v, values}
-	}, func(t *Timer) Series { return t.read() })
+	return declare(r, KindTimer, key, help, opts, func(v *vec[Timer], o origin) *Timer {
+		return &Timer{newDistribution(o.desc.Bounds), o, v}
+	}, func(t *Timer) Series { return t.read(&t.origin) })
 }
 
 const (
@@ -153,26 +162,23 @@ const (
 // With returns the handle for the given tag values. It may be kept. The value of a tag named "result"
 // may be left out: StopErr sets it, and everything else counts under "other".
 func (t *Timer) With(values ...string) *Timer {
-	switch {
-	case t == nil:
+	if t == nil {
 		return nil
-	case t.values != nil:
-		panic("metrics: With on a handle that has its tag values")
 	}
-	i, n := t.resultIndex(), len(t.vec.desc.Tags)
+	i, n := t.resultIndex(), len(t.desc.Tags)
 	if i < 0 || len(values) != n-1 {
-		return t.vec.with(values)
+		return t.vec.with(&t.origin, values)
 	}
 	var full [maxTags]string
 	copy(full[:], values[:i])
 	full[i] = other
 	copy(full[i+1:], values[i:])
-	return t.vec.with(full[:n])
+	return t.vec.with(&t.origin, full[:n])
 }
 
 func (t *Timer) resultIndex() int {
-	for i := range t.vec.desc.Tags {
-		if t.vec.desc.Tags[i].Name == resultTag {
+	for i := range t.desc.Tags {
+		if t.desc.Tags[i].Name == resultTag {
 			return i
 		}
 	}
@@ -181,8 +187,13 @@ func (t *Timer) resultIndex() int {
 
 // Observe adds a duration. A negative one counts as zero.
 func (t *Timer) Observe(d time.Duration) {
-	if t != nil {
-		t.observe(max(0, d.Seconds()))
+	if t == nil {
+		return
+	}
+	s := max(0, d.Seconds())
+	t.observe(s)
+	if t.taps.Load() != nil {
+		t.emit(s)
 	}
 }
 
@@ -234,12 +245,12 @@ func (t *Timer) withResult(result string) *Timer {
 		return t
 	}
 	var full [maxTags]string
-	for j := range t.vec.desc.Tags {
+	for j := range t.desc.Tags {
 		full[j] = other
 	}
 	copy(full[:], t.values)
 	full[i] = result
-	return t.vec.with(full[:len(t.vec.desc.Tags)])
+	return t.vec.find(full[:len(t.desc.Tags)])
 }
 
 // distribution counts values by bucket.
@@ -254,9 +265,6 @@ func newDistribution(bounds []float64) distribution {
 }
 
 func (d *distribution) observe(v float64) {
-	if v != v {
-		return
-	}
 	lo, hi := 0, len(d.bounds) // the first bound that is not below v
 	for lo < hi {
 		if m := int(uint(lo+hi) / 2); d.bounds[m] < v {
@@ -269,8 +277,8 @@ func (d *distribution) observe(v float64) {
 	d.sum.add(v)
 }
 
-func (d *distribution) read() Series {
-	s := Series{Buckets: make([]uint64, len(d.buckets)), Sum: d.sum.load()}
+func (d *distribution) read(o *origin) Series {
+	s := Series{Buckets: make([]uint64, len(d.buckets)), Sum: d.sum.load(), origin: o}
 	for i := range d.buckets {
 		s.Buckets[i] = d.buckets[i].Load()
 		s.Count += s.Buckets[i]
@@ -294,11 +302,13 @@ type atomicFloat struct{ bits atomic.Uint64 }
 
 func (f *atomicFloat) load() float64 { return math.Float64frombits(f.bits.Load()) }
 
-func (f *atomicFloat) add(d float64) {
+// add adds d and returns the sum.
+func (f *atomicFloat) add(d float64) float64 {
 	for {
 		old := f.bits.Load()
-		if f.bits.CompareAndSwap(old, math.Float64bits(math.Float64frombits(old)+d)) {
-			return
+		sum := math.Float64frombits(old) + d
+		if f.bits.CompareAndSwap(old, math.Float64bits(sum)) {
+			return sum
 		}
 	}
 }

@@ -1,4 +1,6 @@
-// Package metrics declares counters, gauges, histograms and timers, and counts.
+// Package metrics declares counters, gauges, histograms and timers, counts, and tells whoever should know.
+//
+// # Declare and count
 //
 // A component declares its metrics once, with help, unit and tags, and keeps the handles; what is
 // documented, checked in tests and exported all comes from these declarations:
@@ -6,12 +8,38 @@
 //	accepted := r.Counter("collector.throttle", "Crash reports by verdict.", metrics.Tag("result", "accept", "reject"))
 //	accepted.With("accept").Inc()
 //
-// It exports nothing: exporters read Snapshot. Handles are safe for concurrent use and cost a few
-// nanoseconds and no allocation. A nil *Registry is valid, its handles are nil, and nil handles
-// discard.
+// A tag with declared values has no others: they count as "other", as do further values of a tag once a
+// metric has a thousand combinations. A timer times work however it ends:
+//
+//	defer save.Start().StopErr(&err) // an error or a panic is result:fail
+//
+// Handles are safe for concurrent use, and using one takes a few nanoseconds and no allocation. They count
+// from the start, whether anybody asks or not. A nil *Registry is valid, its handles are nil, and nil
+// handles discard: a library can take a registry and need not care.
 //
 // A mistake in a declaration or a wrong number of tag values is a programmer's error and panics; a
 // surprising tag value never does.
+//
+// # Read, or be told
+//
+// Snapshot returns what was counted so far; package metrics/prometheus serves it. Configure sets outputs, and
+// replaces them at any time without losing an event:
+//
+//	client, err := statsd.Dial("127.0.0.1:8125", statsd.Options{DogStatsD: true})
+//	…
+//	r.Configure(
+//		metrics.Output{Backend: client, Name: "dogstatsd", Every: time.Second, Aggregate: true, Tags: []string{"host:web1"}},
+//		metrics.Output{Backend: metrics.Rollup(slog.Default())},
+//	)
+//	defer r.Configure() // sends what is left
+//
+// The backends here are Log, Rollup, CloudWatch and Memory; package metrics/statsd has those for the
+// network. Another one has two methods; see Backend.
+//
+// # Document and test
+//
+// WriteMarkdown and WriteYAML write the reference of what is declared, and package metrics/metricstest checks
+// what was counted.
 package metrics
 
 import (
@@ -20,6 +48,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // Kind is the kind of a metric.
@@ -36,6 +65,8 @@ const (
 func (k Kind) String() string {
 	return [...]string{"counter", "gauge", "histogram", "timer"}[k]
 }
+
+func (k Kind) distributes() bool { return k == KindHistogram || k == KindTimer }
 
 // Desc describes a declared metric.
 type Desc struct {
@@ -57,11 +88,23 @@ type TagDesc struct {
 
 // Registry holds the metrics of a program. Its methods are safe for concurrent use.
 type Registry struct {
-	prefix   string
-	overflow *Counter
+	prefix string
+	*state
+}
+
+// state is what a registry shares with those that Sub made of it.
+type state struct {
+	overflow, lost *Counter
 
 	mu       sync.Mutex
 	families map[string]*family // by key with underscores for dots, which is the name some exporters use
+
+	// What each use of a counter or gauge, and of a histogram or timer, goes to. Nil inside while nobody asks.
+	changes, values atomic.Pointer[taps]
+
+	configure sync.Mutex
+	outputs   []*output
+	reported  map[*origin]float64 // counts that outputs got that are gone
 }
 
 type family struct {
@@ -71,9 +114,26 @@ type family struct {
 
 // New returns a registry whose keys all start with prefix and a dot. An empty prefix adds nothing.
 func New(prefix string) *Registry {
-	r := &Registry{prefix: prefix, families: map[string]*family{}}
+	r := &Registry{prefix, &state{families: map[string]*family{}}}
 	r.overflow = r.Counter("metrics.overflow", "Lookups of tag combinations beyond a metric's limit, which were counted under the tag value other.", Tag("metric"))
+	r.lost = r.Counter("metrics.lost", "Events that a backend had to drop.", Tag("backend"))
 	return r
+}
+
+// Sub returns r with a longer prefix: metrics declared there are in r, under the prefix of r, a dot, prefix
+// and another dot.
+func (r *Registry) Sub(prefix string) *Registry {
+	if r == nil {
+		return nil
+	}
+	return &Registry{r.key(prefix), r.state}
+}
+
+func (r *Registry) key(key string) string {
+	if r.prefix == "" {
+		return key
+	}
+	return r.prefix + "." + key
 }
 
 // Opt is a property of a metric.
@@ -99,17 +159,18 @@ func MaxSeries(n int) Opt { return func(d *Desc) { d.maxSeries = n } }
 // declare adds a metric to r and returns its base handle: the only one if it has no tags, else the
 // one all whose tag values are "other".
 func declare[H any](r *Registry, kind Kind, key, help string, opts []Opt, create creator[H], read func(*H) Series) *H {
-	if r.prefix != "" {
-		key = r.prefix + "." + key
-	}
+	key = r.key(key)
 	f := &family{Desc: Desc{Key: key, Kind: kind, Help: help, maxSeries: 1000}}
 	for _, o := range opts {
 		o(&f.Desc)
 	}
 	f.complete()
-	v := &vec[H]{desc: &f.Desc, overflow: r.overflow, create: create}
+	v := &vec[H]{desc: &f.Desc, taps: &r.changes, overflow: r.overflow, create: create}
+	if kind.distributes() {
+		v.taps = &r.values
+	}
 	v.table.Store(newTable[H](8))
-	v.base = create(v, nil)
+	v.base = v.newHandle(nil)
 	f.series = func() []Series { return v.read(read) }
 
 	r.mu.Lock()
@@ -145,7 +206,7 @@ func (d *Desc) complete() {
 			}
 		}
 	}
-	distributes := d.Kind == KindHistogram || d.Kind == KindTimer
+	distributes := d.Kind.distributes()
 	switch {
 	case d.Kind == KindTimer && d.Unit != "":
 		d.panic("the unit of a timer is seconds")
@@ -200,6 +261,8 @@ type Series struct {
 	Count   uint64   // of observations, for histograms and timers
 	Sum     float64  // of the observed values
 	Buckets []uint64 // observations by bucket, not cumulative: one per bound, and one above them all
+
+	origin *origin
 }
 
 // Snapshot returns the state of all metrics.

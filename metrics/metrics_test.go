@@ -25,11 +25,11 @@ func mustPanic(t *testing.T, with string, f func()) {
 	f()
 }
 
-// dump returns one line a series, without the self metric.
+// dump returns one line a series, without unused metrics of the registry itself.
 func dump(r *metrics.Registry) string {
 	var b strings.Builder
 	for _, f := range r.Snapshot().Families {
-		if strings.HasSuffix(f.Key, "metrics.overflow") && len(f.Series) == 0 {
+		if (strings.HasSuffix(f.Key, "metrics.overflow") || strings.HasSuffix(f.Key, "metrics.lost")) && len(f.Series) == 0 {
 			continue
 		}
 		fmt.Fprintf(&b, "%s %s %s\n", f.Kind, f.Key, f.Unit)
@@ -258,8 +258,8 @@ func TestDeclarationPanics(t *testing.T) {
 	}
 	mustPanic(t, "buckets without", func() { r.Gauge("c", "C.", metrics.Buckets(1)) })
 	mustPanic(t, "unit of a timer", func() { r.Timer("c", "C.", metrics.Unit("ms")) })
-	if n := len(r.Describe()); n != 2 {
-		t.Errorf("%d metrics declared, want a.b and metrics.overflow: refused ones must leave nothing", n)
+	if n := len(r.Describe()); n != 3 {
+		t.Errorf("%d metrics declared, want a.b, metrics.lost and metrics.overflow: refused ones must leave nothing", n)
 	}
 }
 
@@ -311,10 +311,67 @@ func TestWriteMarkdown(t *testing.T) {
 	}
 	want := "| Metric | Kind | Unit | Tags | About |\n|---|---|---|---|---|\n" +
 		"| `app.b` | gauge | bytes |  | Bytes. |\n" +
+		"| `app.metrics.lost` | counter |  | `backend` | Events that a backend had to drop. |\n" +
 		"| `app.metrics.overflow` | counter |  | `metric` | Lookups of tag combinations beyond a metric's limit, which were counted under the tag value other. |\n" +
 		"| `app.t` | timer | seconds | `result`: success, fail; `host` | How long it \\| took. |\n"
 	if b.String() != want {
 		t.Errorf("WriteMarkdown:\n%s\nwant:\n%s", b.String(), want)
+	}
+}
+
+// The form of Antenna's statsd_metrics.yaml.
+func TestWriteYAML(t *testing.T) {
+	r := metrics.New("app")
+	r.Timer("t", "How long\nit: | took.", metrics.Tag("result", "success", "fail"), metrics.Tag("host"))
+	r.Gauge("b", "# Bytes.", metrics.Unit("bytes"))
+	r.Histogram("h", "H.")
+	var b strings.Builder
+	if err := r.WriteYAML(&b); err != nil {
+		t.Fatal(err)
+	}
+	want := `---
+
+app.b:
+  type: "gauge"
+  description: |
+    # Bytes.
+
+app.h:
+  type: "histogram"
+  description: |
+    H.
+
+app.metrics.lost:
+  type: "incr"
+  description: |
+    Events that a backend had to drop.
+
+    Tags:
+
+    * ` + "``backend``" + `
+
+app.metrics.overflow:
+  type: "incr"
+  description: |
+    Lookups of tag combinations beyond a metric's limit, which were counted under the tag value other.
+
+    Tags:
+
+    * ` + "``metric``" + `
+
+app.t:
+  type: "timing"
+  description: |
+    How long it: | took.
+
+    Tags:
+
+    * ` + "``result``: ``success``, ``fail``\n    * ``host``\n"
+	if b.String() != want {
+		t.Errorf("WriteYAML:\n%s\nwant:\n%s", b.String(), want)
+	}
+	if (*metrics.Registry)(nil).WriteYAML(io.Discard) != nil {
+		t.Error("a nil registry has no reference")
 	}
 }
 

@@ -17,6 +17,7 @@ const (
 // vec holds the handles of a metric by their tag values. Finding one takes no lock.
 type vec[H any] struct {
 	desc     *Desc
+	taps     *atomic.Pointer[taps]
 	overflow *Counter // nil for the overflow counter itself
 	base     *H
 	create   creator[H]
@@ -26,8 +27,28 @@ type vec[H any] struct {
 	count int
 }
 
-// creator makes a handle: the base handle of v if values is nil, else the one bound to values.
-type creator[H any] func(v *vec[H], values []string) *H
+type creator[H any] func(v *vec[H], o origin) *H
+
+// origin is what the handles of a metric and their events share.
+type origin struct {
+	taps   *atomic.Pointer[taps]
+	desc   *Desc
+	values []string // nil in the base handle
+	tags   []string // "name:value", as backends show them
+}
+
+// newHandle makes the base handle of v if values is nil, else the one bound to values.
+func (v *vec[H]) newHandle(values []string) *H {
+	o := origin{taps: v.taps, desc: v.desc, values: values}
+	for i, t := range v.desc.Tags {
+		if values == nil {
+			o.tags = append(o.tags, cleanTag(t.Name, other))
+		} else {
+			o.tags = append(o.tags, cleanTag(t.Name, values[i]))
+		}
+	}
+	return v.create(v, o)
+}
 
 // table is an open-addressing hash table that only ever gains entries, and is replaced by one twice
 // the size when it is half full.
@@ -61,14 +82,19 @@ func (t *table[H]) slot(hash uint64, values []string) (*entry[H], *atomic.Pointe
 	}
 }
 
-// with returns the handle for values, which it does not retain.
-func (v *vec[H]) with(values []string) *H {
-	if v == nil {
-		panic("metrics: With on a handle that has its tag values, or has no tags")
+// with is find for a handle with the given origin, which must be the base handle's.
+func (v *vec[H]) with(o *origin, values []string) *H {
+	if o.values != nil {
+		v.desc.panic("With on a handle that has its tag values")
 	}
 	if len(values) != len(v.desc.Tags) {
 		v.desc.panic("wrong number of tag values")
 	}
+	return v.find(values)
+}
+
+// find returns the handle for values, which it does not retain.
+func (v *vec[H]) find(values []string) *H {
 	if e, _ := v.table.Load().slot(hashOf(values), values); e != nil {
 		return e.handle
 	}
@@ -103,7 +129,7 @@ func (v *vec[H]) add(values []string) *H {
 		}
 		return v.base
 	}
-	e = &entry[H]{hash, clean, v.create(v, clean)}
+	e = &entry[H]{hash, clean, v.newHandle(clean)}
 	v.count++
 	if 2*v.count > len(t.slots) {
 		grown := newTable[H](2 * len(t.slots))
@@ -148,11 +174,37 @@ func (v *vec[H]) read(read func(*H) Series) []Series {
 	return out
 }
 
-// cleanValue makes a tag value safe for every exporter, by Markus's rule for tags: characters outside
-// letters, digits, dot, underscore, slash and hyphen become underscores, letters lower case, and the
-// tag "name:value" is cut at 200 characters.
+// cleanTag returns a tag as backends show it, by the rules of Markus's generate_tag: the name alone if the
+// value is empty, a letter first, lower case, at most 200 characters, and none of the names that Datadog sets.
+func cleanTag(name, value string) string {
+	tag := cleanChars(name)
+	if value = cleanChars(value); value != "" {
+		tag += ":" + value
+	}
+	if tag != "" && (tag[0] < 'a' || tag[0] > 'z') {
+		tag = "a" + tag
+	}
+	switch tag {
+	case "device", "host", "source":
+		tag += "_"
+	}
+	return tag[:min(len(tag), maxTagLen)]
+}
+
+// cleanValue makes a tag value safe for every exporter, by the same rules, and cuts the tag "name:value" at
+// 200 characters.
 func cleanValue(name, value string) string {
-	value = strings.Map(func(r rune) rune {
+	value = cleanChars(value)
+	return value[:min(len(value), max(0, maxTagLen-len(name)-1))]
+}
+
+// cleanChars makes characters outside letters, digits, dot, underscore, slash and hyphen underscores, and
+// letters lower case. White space alone is nothing.
+func cleanChars(s string) string {
+	if strings.TrimSpace(s) == "" {
+		return ""
+	}
+	return strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'A' && r <= 'Z':
 			return r + 'a' - 'A'
@@ -160,6 +212,5 @@ func cleanValue(name, value string) string {
 			return r
 		}
 		return '_'
-	}, value)
-	return value[:min(len(value), max(0, maxTagLen-len(name)-1))]
+	}, s)
 }

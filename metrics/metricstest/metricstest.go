@@ -1,7 +1,7 @@
 // Package metricstest checks in tests what was counted.
 //
 // Each test has a registry of its own, so tests may run in parallel. A check that does not hold is an
-// error of the test whose text shows the expectation, what came near it, and everything recorded.
+// error of the test whose text shows the expectation, what came near it, and all events in their order.
 package metricstest
 
 import (
@@ -15,15 +15,20 @@ import (
 
 // Recorder answers questions about a registry.
 type Recorder struct {
-	t testing.TB
-	r *metrics.Registry
+	t      testing.TB
+	r      *metrics.Registry
+	events metrics.Memory
 }
 
 // New returns an empty registry without prefix and its recorder.
 func New(t testing.TB) (*metrics.Registry, *Recorder) {
-	r := metrics.New("")
-	return r, &Recorder{t, r}
+	rec := &Recorder{t: t, r: metrics.New("")}
+	rec.r.Configure(metrics.Output{Backend: &rec.events, Every: -1})
+	return rec.r, rec
 }
+
+// Events returns what was recorded in its order.
+func (r *Recorder) Events() []metrics.Event { return r.events.Events() }
 
 // Query is a metric, or those of its series that Tags selects. Its other methods check their sum.
 type Query struct {
@@ -76,14 +81,17 @@ func (q *Query) AtLeastOnce() {
 	q.check("at least once", series.times, func(got float64) bool { return got >= 1 })
 }
 
+// maxShown is the most events that a failure shows.
+const maxShown = 200
+
 func (q *Query) check(want string, measure func(series) float64, holds func(float64) bool) {
 	q.rec.t.Helper()
-	all, declared, got := q.rec.all(), false, 0.0
+	declared, got := false, 0.0
 	for _, f := range q.rec.r.Describe() {
 		declared = declared || f.Key == q.key && f.Kind == q.kind
 	}
 	var near []string
-	for _, s := range all {
+	for _, s := range q.rec.all() {
 		switch missing := s.missing(q.tags); {
 		case s.desc.Key == q.key && s.desc.Kind != q.kind:
 			near = append(near, fmt.Sprintf("%s (is a %s)", s, s.desc.Kind))
@@ -112,12 +120,14 @@ func (q *Query) check(want string, measure func(series) float64, holds func(floa
 	for _, n := range near {
 		b.WriteString("\n  near: " + n)
 	}
-	b.WriteString("\n  all:")
-	for _, s := range all {
-		b.WriteString("\n    " + s.String())
-	}
-	if len(all) == 0 {
-		b.WriteString(" nothing was recorded")
+	events := q.rec.Events()
+	fmt.Fprintf(&b, "\n  all %d events:", len(events))
+	for i, e := range events {
+		if i == maxShown {
+			b.WriteString("\n    and more")
+			break
+		}
+		b.WriteString("\n    " + e.String())
 	}
 	q.rec.t.Error(b.String())
 }

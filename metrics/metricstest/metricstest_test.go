@@ -2,6 +2,7 @@ package metricstest_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,11 +51,12 @@ func TestRecorder(t *testing.T) {
 		rec.Timer("save").Value(3)
 	})
 	const all = `
-  all:
+  all 5 events:
+    gauge queue 2
     counter collector.throttle [host:web1 result:reject] 3
     counter collector.throttle [host:web2 result:reject] 1
-    gauge queue 2
-    timer save 2 times, sum 3`
+    timer save 1
+    timer save 2`
 	check(`metricstest: want counter collector.throttle [result:accept]: 1 times; got 0
   near: counter collector.throttle [host:web1 result:reject] 3 (has no result:accept)
   near: counter collector.throttle [host:web2 result:reject] 1 (has no result:accept)`+all,
@@ -68,6 +70,15 @@ func TestRecorder(t *testing.T) {
 		func() { rec.Counter("save").Times(2) })
 	check("metricstest: want gauge queue: 0 times; a gauge does not know how often it was set"+all, func() { rec.Gauge("queue").Never() })
 
-	_, rec = metricstest.New(fake)
-	check("metricstest: want histogram h: 1 times; no such metric is declared\n  all: nothing was recorded", func() { rec.Histogram("h").Once() })
+	if e := rec.Events(); len(e) != 5 || e[0].String() != "gauge queue 2" {
+		t.Errorf("events %v", e)
+	}
+
+	r, rec = metricstest.New(fake)
+	check("metricstest: want histogram h: 1 times; no such metric is declared\n  all 0 events:", func() { rec.Histogram("h").Once() })
+	many := r.Counter("many", "M.")
+	for range 201 {
+		many.Inc()
+	}
+	check("metricstest: want counter many: 1 times; got 201\n  all 201 events:"+strings.Repeat("\n    counter many 1", 200)+"\n    and more", func() { rec.Counter("many").Once() })
 }
