@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,9 +20,22 @@ const (
 	tokenOption = "token"
 )
 
-// command makes c a command whose flags are the options of root, but for secrets. Before run, the options are filled
-// from flags, environment, .env and defaults, in that order.
+// command makes c a command whose flags are the options of root, but for secrets. Before run, the options are filled.
 func command(c *cobra.Command, root config.Component, run func(ctx context.Context, args []string) error) *cobra.Command {
+	declareFlags(c, root)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if _, err := load(c, root); err != nil {
+			return err
+		}
+		return run(c.Context(), args)
+	}
+	return c
+}
+
+func declareFlags(c *cobra.Command, root config.Component) {
+	if c.Args != nil {
+		c.Args = usageArgs(c.Args)
+	}
 	for _, o := range config.Options(root) {
 		if o.Secret && o.Key.Flag() != tokenOption {
 			continue // a command line is there for all to read
@@ -31,24 +45,44 @@ func command(c *cobra.Command, root config.Component, run func(ctx context.Conte
 		if o.IsBool {
 			f.NoOptDefVal = "true"
 		}
-	}
-	if c.Args != nil {
-		c.Args = usageArgs(c.Args)
-	}
-	c.RunE = func(c *cobra.Command, args []string) error {
-		set := map[string]string{}
-		c.Flags().Visit(func(f *pflag.Flag) { set[f.Name] = f.Value.String() })
-		dotenv, err := config.EnvFile(envPrefix, ".env")
-		if err != nil {
-			return errs.Public(errs.Invalid, "%v", err)
+		values := o.Values
+		switch {
+		case o.Key.String() == fileOption:
+			_ = c.MarkFlagFilename(fileOption, "yaml", "yml", "ini", "conf")
+			continue
+		case len(values) > 0:
+		case strings.HasSuffix(o.Type, config.String.Name):
+			continue // may be a file, which the shell completes by itself
+		case o.Default != "":
+			values = []string{o.Default}
 		}
-		_, err = config.Load(root, config.LoadOptions{Sources: []config.Source{config.Flags(set), config.Environ(envPrefix), dotenv}})
-		if problems, ok := errors.AsType[config.Errors](err); ok {
-			return errs.Public(errs.Invalid, "%v", problems)
-		}
-		return run(c.Context(), args)
+		_ = c.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
-	return c
+}
+
+// load fills the options of root from flags, environment, .env, the file of options if root has that option, and
+// defaults, in that order. It prints warnings; the report is complete even if there is an error.
+func load(c *cobra.Command, root config.Component) (*config.Report, error) {
+	set := map[string]string{}
+	c.Flags().Visit(func(f *pflag.Flag) { set[f.Name] = f.Value.String() })
+	dotenv, dotenvErr := config.EnvFile(envPrefix, ".env")
+	o := config.LoadOptions{Sources: []config.Source{config.Flags(set), config.Environ(envPrefix), dotenv}}
+	var fileErr error
+	if slices.ContainsFunc(config.Options(root), func(o config.Option) bool { return o.Key.String() == fileOption }) {
+		o.Reference = "salvage config doc"
+		var file config.Source
+		if file, fileErr = optionsFile(o.Sources); file != nil {
+			o.Sources = append(o.Sources, file)
+		}
+	}
+	report, err := config.Load(root, o)
+	for _, w := range report.Warnings {
+		fmt.Fprintf(c.ErrOrStderr(), "salvage: warning: %s\n", w)
+	}
+	if err := errors.Join(dotenvErr, fileErr, err); err != nil {
+		return report, errs.Public(errs.Invalid, "%v", err)
+	}
+	return report, nil
 }
 
 // usageArgs makes a wrong number of arguments a usage error.

@@ -36,6 +36,7 @@ import (
 )
 
 type serveOptions struct {
+	file             fileOptions
 	data, adminToken string
 	publicRead, demo bool
 	http             httpserver.Config
@@ -45,9 +46,11 @@ type serveOptions struct {
 	symbolicator     symbolicator.Options
 	cache            diskcache.Options
 	builders         int
+	metrics          backends
 }
 
 func (o *serveOptions) Options(s *config.Spec) {
+	s.Group("", &o.file)
 	config.Var(s, &o.data, "data", config.String, config.Default("./salvage-data"), config.Doc("Folder that holds everything. It is made if it is missing."))
 	config.Var(s, &o.adminToken, "admin_token", config.String, config.Secret(), config.Default(""),
 		config.Doc("Token that may do everything. Without it the first start makes one and prints it."))
@@ -61,6 +64,7 @@ func (o *serveOptions) Options(s *config.Spec) {
 	config.Var(s, &o.builders, "symbol_builders", config.Int, config.Default("1"), config.Doc("Symbol files that are made into lookup files at once."))
 	s.Group("symbolicate", &o.symbolicator)
 	s.Group("cache", &o.cache)
+	s.Group("metrics", &o.metrics)
 }
 
 // memoryShare of the machine's or control group's memory is Go's soft limit: the rest is for the page cache
@@ -83,8 +87,11 @@ func (p *program) serveCommand() *cobra.Command {
 func (p *program) serve(ctx context.Context, o *serveOptions) (err error) {
 	httpserver.SetMemoryLimit(memoryShare)
 	s, err := newService(ctx, o, slog.New(slog.NewJSONHandler(p.err, nil)))
-	defer func() { err = errors.Join(err, s.close()) }()
+	defer func() { err = errors.Join(err, s.close(), s.registry.Configure()) }()
 	if err != nil {
+		return err
+	}
+	if err := o.metrics.open(s.registry, s.log, p.out); err != nil {
 		return err
 	}
 	go p.greet(ctx, s)
