@@ -11,14 +11,22 @@ import (
 // field is a copy of the annotation.
 type Field struct {
 	Name       string // of the processed field; empty: the annotation is not copied as it is
-	Annotation string // empty: a rule of the processor makes the field
+	Annotation string // empty: the collector or the processor makes the field
 	Type       string // string, integer, number, boolean, object, array, any
 	Protected  bool   // readers need permission
+	Category   string
+	// Source is a client that sends the annotation ("any": who knows), a rule of the processor, "processor",
+	// or "collector: " and what it does.
+	Source      string
+	Never       bool // the annotation is removed before anything is stored; the case of its name does not matter
+	Description string
 }
 
 // fieldsCSV is the catalogue: names, types and permissions are Socorro's (crash-pipeline.md §4). Of the
 // annotations for one field, the first that a crash has counts: those of Crashpad's and Electron's clients
-// stand behind Mozilla's. A name with dots is a part of a field.
+// stand behind Mozilla's. A name with dots is a part of a field. What is kept is kept as long as its crash.
+// Besides the four annotations that Antenna removes (§1.4), e-mail addresses are removed under whatever name
+// clients are known or likely to give them.
 //
 //go:embed fields.csv
 var fieldsCSV string
@@ -26,6 +34,7 @@ var fieldsCSV string
 type catalogue struct {
 	fields      []Field
 	annotations map[string]Field
+	never       map[string]bool // annotations in lower case
 	processed   map[string]Field
 	hidden      map[string][][]string // by field: paths in it that are protected
 }
@@ -35,14 +44,17 @@ var fields = sync.OnceValue(func() *catalogue {
 	if err != nil {
 		panic(err) // TestFields
 	}
-	c := &catalogue{annotations: map[string]Field{}, processed: map[string]Field{}, hidden: map[string][][]string{}}
+	c := &catalogue{annotations: map[string]Field{}, never: map[string]bool{}, processed: map[string]Field{}, hidden: map[string][][]string{}}
 	for _, r := range rows[1:] {
-		f := Field{r[0], r[1], r[2], r[3] != "public"}
+		f := Field{Name: r[0], Annotation: r[1], Type: r[2], Protected: r[3] != "public", Category: r[4], Source: r[5], Never: r[6] == "never", Description: r[7]}
 		if top, path, ok := strings.Cut(f.Name, "."); ok {
 			c.hidden[top] = append(c.hidden[top], strings.Split(strings.ReplaceAll(path, "[]", ".[]"), "."))
 			continue
 		}
 		c.fields = append(c.fields, f)
+		if f.Never {
+			c.never[strings.ToLower(f.Annotation)] = true
+		}
 		if f.Annotation != "" {
 			c.annotations[f.Annotation] = f
 		}
@@ -55,6 +67,12 @@ var fields = sync.OnceValue(func() *catalogue {
 
 // Fields returns the catalogue, in its order.
 func Fields() []Field { return fields().fields }
+
+// LookupField returns what the catalogue knows of a field of a processed crash.
+func LookupField(name string) (Field, bool) {
+	f, ok := fields().processed[name]
+	return f, ok
+}
 
 // PublicAnnotation reports whether anybody may read an annotation. One that the catalogue does not know
 // may hold anything, so it is protected.

@@ -12,13 +12,19 @@ import (
 func TestFields(t *testing.T) {
 	annotations := map[string]bool{}
 	types := []string{"string", "integer", "number", "boolean", "object", "array"}
-	forbidden := []string{"email", "telemetryclientid", "telemetryserverurl", "telemetrysessionid"}
+	never := []string{"Email", "TelemetryClientId", "TelemetryServerURL", "TelemetrySessionId"}
 	for _, f := range crash.Fields() {
-		if f.Name == "" && f.Annotation == "" || !slices.Contains(types, f.Type) || annotations[f.Annotation] ||
-			slices.Contains(forbidden, strings.ToLower(f.Annotation)) {
+		lower := strings.ToLower(f.Annotation)
+		if f.Name == "" && f.Annotation == "" || !slices.Contains(types, f.Type) || annotations[lower] || f.Category == "" || f.Source == "" ||
+			!strings.HasSuffix(f.Description, ".") || strings.Contains(lower, "email") != f.Never && !slices.Contains(never, f.Annotation) ||
+			f.Never && (f.Name != "" || !f.Protected) {
 			t.Errorf("%+v", f)
 		}
-		annotations[f.Annotation] = f.Annotation != ""
+		annotations[lower] = lower != ""
+		never = slices.DeleteFunc(never, func(n string) bool { return f.Never && n == f.Annotation })
+	}
+	if len(never) > 0 {
+		t.Errorf("kept: %v", never)
 	}
 	for name, want := range map[string]bool{"ProductName": true, "prod": true, "URL": false, "Comments": false, "user_id": false, "": false} {
 		if crash.PublicAnnotation(name) != want {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -95,9 +96,6 @@ func (r *Raw) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// forbidden are annotations that may not be kept: exact names, as clients send them (crash-pipeline.md §1.4).
-var forbidden = []string{"Email", "TelemetryClientId", "TelemetryServerURL", "TelemetrySessionId"}
-
 // Clean removes what may not be kept, with a note for each, and what has a name of the collector's.
 func (r *Raw) Clean() {
 	for _, name := range r.removeForbidden() {
@@ -109,12 +107,13 @@ func (r *Raw) Clean() {
 }
 
 func (r *Raw) removeForbidden() (removed []string) {
-	for _, name := range forbidden {
-		if _, ok := r.Annotations[name]; ok {
+	for name := range r.Annotations {
+		if fields().never[strings.ToLower(name)] {
 			delete(r.Annotations, name)
 			removed = append(removed, name)
 		}
 	}
+	slices.Sort(removed)
 	return removed
 }
 

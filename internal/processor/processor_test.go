@@ -176,6 +176,7 @@ func TestFields(t *testing.T) {
 		"ProductName": "demo\x00 ", "prod": "other", "ver": "12.3b1", "StartupTime": "1755499000", "CrashTime": "1755499100", "InstallTime": "soon",
 		"TotalPhysicalMemory": "much", "URL": "SECRET", "Comments": "SECRET", "unknown": "SECRET", "MozCrashReason": "byte index SECRET", "Nothing": nil,
 		"ptype": "browser", "SecondsSinceLastCrash": "77", "strange key": "x", "OOMAllocationSize": 5, "Notes": map[string]any{"no": "text"}, "BuildID": "2026",
+		"Breadcrumbs": `{"values":[{"message":"SECRET"}]}`,
 	}, map[string][]byte{crash.MinidumpName: dump(), "upload_file_minidump_browser": []byte("MDMP SECRET")})
 	public, all := r.process(id, false), r.process(id, true)
 	if text, _ := json.Marshal(public); bytes.Contains(text, []byte("SECRET")) {

@@ -33,6 +33,7 @@ var rules = []rule{
 	{"Version", version},
 	{"Platform", platform},
 	{"MozCrashReason", mozCrashReason},
+	{"Breadcrumbs", breadcrumbs},
 	{"ModulesInStack", modulesInStack},
 	{"SignatureGenerator", generateSignature},
 }

@@ -3,6 +3,7 @@ package processor_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,5 +67,43 @@ func TestWalked(t *testing.T) {
 	}
 	if steps := doc["signature_steps"].([]any); len(steps) == 0 {
 		t.Error("the signature is not explained")
+	}
+}
+
+// TestSources: the catalogue says of each field which rule makes it.
+func TestSources(t *testing.T) {
+	made := map[string]string{}
+	processor.WatchRules(t, func(rule, field string) {
+		f, ok := crash.LookupField(field)
+		made[field] = rule
+		if !ok || f.Annotation == "" && f.Source != rule && f.Source != "processor" && !strings.HasPrefix(f.Source, "collector: ") {
+			t.Errorf("%s sets %s; the catalogue says %q", rule, field, f.Source)
+		}
+	})
+	r := newRig(t)
+	annotations := map[string]any{
+		"CrashTime": "1755499100", "StartupTime": "1755499000", "InstallTime": "1755490000", "SecondsSinceLastCrash": "7", "MozCrashReason": "x",
+		"CPUMicrocodeVersion": "0x1", "Hang": "ui", "Breadcrumbs": `{"values":[{"message":"m"}]}`,
+	}
+	for i, name := range []string{"rust-minidump/simple-crashpad.dmp", "rust-minidump/test.dmp", "rust-minidump/invalid-parameter.dmp"} {
+		id := id[:len(id)-8] + crash.ID(fmt.Sprint(i)) + id[len(id)-7:]
+		r.accept(id, annotations, map[string][]byte{crash.MinidumpName: debugtest.File(t, name), "other": dump()})
+		r.process(id, true)
+	}
+	rare := []string{"cpu_microcode_version", "last_error_value", "topmost_filenames"} // none of these dumps has them
+	for _, f := range crash.Fields() {
+		if !slices.Contains(rare, f.Name) && f.Annotation == "" && made[f.Name] == "" && f.Source != "processor" {
+			t.Errorf("no rule sets %s", f.Name)
+		}
+	}
+}
+
+func TestMalformedBreadcrumbs(t *testing.T) {
+	r := newRig(t)
+	r.accept(id, map[string]any{"Breadcrumbs": `[{"message":"SECRET","level":["SECRET"]}]`}, nil)
+	doc := r.process(id, true)
+	text, _ := json.Marshal(doc)
+	if notes := doc["processor_notes"].(string); !strings.Contains(notes, "Breadcrumbs: malformed: item 0 has a level of the wrong type") || strings.Contains(string(text), "SECRET") {
+		t.Errorf("%s", text)
 	}
 }

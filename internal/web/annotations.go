@@ -21,10 +21,8 @@ var elsewhere = map[string]bool{
 	"json_dump": true, "signature_steps": true, "processor_notes": true, "processor_history": true,
 }
 
-// ofCollector are fields that say what the collector saw.
-var ofCollector = map[string]bool{
-	"collector_metadata": true, "crash_id": true, "uuid": true, "submitted_timestamp": true, "minidump_sha256_hash": true,
-}
+// shownAs are annotations that the page shows as the field that a rule makes of them.
+var shownAs = map[string]string{"breadcrumbs": "Breadcrumbs"}
 
 // annotations fills in both sections. It takes from the protected part of a crash only a number, unless
 // p is for somebody who may see it.
@@ -39,6 +37,11 @@ func (s *Web) annotations(ctx context.Context, p *reportPage, id crash.ID, doc *
 		return err
 	}
 	used := map[string]bool{} // annotations that are there as a field
+	for field, name := range shownAs {
+		_, inPublic := doc.Public[field]
+		_, inProtected := doc.Protected[field]
+		used[name] = inPublic || inProtected
+	}
 	public := rowsOf(doc.Public, raw.Annotations, used, b)
 	var protected []annotation
 	hidden := 0
@@ -107,22 +110,30 @@ func rowsOf(values map[string]json.RawMessage, sent map[string]any, used map[str
 	markUsed(values, sent, used)
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		text := jsonText(values[name])
-		if elsewhere[name] || strings.TrimSpace(text) == "" {
+		if elsewhere[name] || shownAs[name] != "" || strings.TrimSpace(text) == "" {
 			continue
 		}
 		if len(rows) == maxAnnotations {
 			break
 		}
-		source := "processor"
-		switch a := sourceAnnotation(name, sent); {
-		case a != "":
-			source = "annotation " + b.text(a, 200)
-		case ofCollector[name]:
-			source = "collector"
-		}
-		rows = append(rows, annotation{b.text(name, 200), b.lines(text, maxValue), source})
+		rows = append(rows, annotation{b.text(name, 200), b.lines(text, maxValue), madeBy(name, sent, b)})
 	}
 	return rows
+}
+
+// madeBy says where a field comes from.
+func madeBy(name string, sent map[string]any, b *budget) string {
+	if a := sourceAnnotation(name, sent); a != "" {
+		return "annotation " + b.text(a, 200)
+	}
+	switch f, ok := crash.LookupField(name); {
+	case !ok || f.Annotation != "" || f.Source == "processor":
+		return "processor"
+	case strings.HasPrefix(f.Source, "collector: "):
+		return f.Source
+	default:
+		return "rule " + f.Source
+	}
 }
 
 // annotationText is a value of a client: mostly a string, else whatever its JSON had.

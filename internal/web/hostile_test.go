@@ -152,11 +152,12 @@ func TestProtected(t *testing.T) {
 		}
 		if f.Protected && f.Annotation != "" {
 			annotations[f.Annotation] = secret()
-			if f.Name != "" {
-				both++ // shown as the field
+			if f.Name != "" || f.Annotation == "Breadcrumbs" || f.Never {
+				both++ // shown as the field, or not at all
 			}
 		}
 	}
+	doc["breadcrumbs"] = []any{map[string]any{"message": doc["breadcrumbs"]}}
 	doc["a_field_of_tomorrow"], annotations["anything"] = secret(), secret()
 	dump := doc["json_dump"].(map[string]any)
 	dump["crashpad"] = map[string]any{"annotations": []any{map[string]any{"name": secret(), "value": secret()}}, "client_id": secret()}
@@ -185,7 +186,7 @@ func TestProtected(t *testing.T) {
 	public := r.get("/report/" + string(id))
 	hidden := 0
 	for _, f := range crash.Fields() {
-		if f.Protected && (f.Name != "" || f.Annotation != "") {
+		if f.Protected && !f.Never && f.Annotation != "Breadcrumbs" {
 			hidden++
 		}
 	}

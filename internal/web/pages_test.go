@@ -73,11 +73,16 @@ func TestReport(t *testing.T) {
 	row := func(name, value, source string) string {
 		return `<tr><th scope="row">` + name + `<td class="value">` + value + `<td class="soft">` + source
 	}
-	p.want(t, 200, row("product", "CrashApp", "annotation ProductName"), row("Winsock_LSP", "a long list\nof providers", "annotation"), row("uuid", string(id), "collector"),
-		row("cpu_arch", "amd64", "processor"), row("total_physical_memory", "33554432", "annotation TotalPhysicalMemory"))
-	p.without(t, `<th scope="row">ProductName<`, `<th scope="row">json_dump`, "http-equiv")
+	p.want(t, 200, row("product", "CrashApp", "annotation ProductName"), row("Winsock_LSP", "a long list\nof providers", "annotation"), row("uuid", string(id), "collector: id"),
+		row("cpu_arch", "amd64", "rule Platform"), row("total_physical_memory", "33554432", "annotation TotalPhysicalMemory"))
+	p.without(t, "cart is empty", "breadcrumbs", `<th scope="row">ProductName<`, `<th scope="row">json_dump`, "http-equiv")
 	admin := r.get("/report/"+string(id), r.asAdmin())
 	admin.want(t, 200, row("user_comments", "it broke when I opened my letter", "annotation Comments"), row("my-own-key", "protected since unknown", "annotation"),
+
+		`<a href="#breadcrumbs">Breadcrumbs <small>3</small>`,
+		`title="1796104866.5">0 s before<td><span class="tag bad">error</span><td class="soft">cart<td class="value">cart is empty
+<tr><td class="t" title="2026-12-01T06:00:01Z">1 min 6 s before<td><span class="tag warn">warning</span><td class="soft">http <span class="sub">http</span><td class="value">GET<dl><dt>status<dd>503</dl>
+<tr><td class="t" title="2026-12-01T05:58:01">3 min 6 s before<td><span class="tag quiet">info</span><td class="soft">navigation <span class="sub">navigation</span><td class="value"><dl><dt>from<dd>/&lt;shop&gt;<dt>to<dd>/cart</dl>`,
 		row("report_id", "83e6ce16-f67b-456c-ad43-22cb77180419", "Crashpad, client"))
 
 	for path, to := range map[string]string{
@@ -93,6 +98,19 @@ func TestReport(t *testing.T) {
 	r.get("/report/"+string(r.newID(now))).want(t, 404, "There is no crash with this id.", `<a href="/">`)
 	r.get("/report/x").want(t, 404, "This is not a crash id.")
 	r.get("/report/?id=x").want(t, 400, "is not a crash id")
+}
+
+// TestFields: the catalogue, whole, for anybody.
+func TestFields(t *testing.T) {
+	p := newRig(t, nil).get("/fields")
+	p.want(t, 200, `<tr><th scope="row">product<td class="id">ProductName<td class="soft">string<td><span class="tag quiet">readers</span><td class="soft">Firefox<td>The product.`,
+		`<tr><th scope="row">cpu_count<td class="id"><td class="soft">integer<td><span class="tag quiet">readers</span><td class="soft">rule Platform<td>`,
+		`<tr><th scope="row"><td class="id">Email<td class="soft">string<td>nobody<td class="soft">Firefox<td>`)
+	for _, f := range crash.Fields() {
+		if !strings.Contains(p.body, html.EscapeString(f.Description)) {
+			t.Errorf("%+v", f)
+		}
+	}
 }
 
 // TestReportParts are crashes that lack something.

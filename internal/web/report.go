@@ -44,6 +44,8 @@ type reportPage struct {
 	NoStack         string     // why
 	Facts           []fact
 	Said            []finding // what the program said
+	Crumbs, Earlier []crumb   // breadcrumbs, the latest first, and those that are folded
+	CrumbCount      string
 	Public          []annotation
 	Protected       []annotation
 	MayProtected    bool
@@ -238,6 +240,10 @@ func (s *Web) reportPage(ctx context.Context, id crash.ID, doc *crash.Processed,
 		return nil, err
 	}
 	p.said(f, b)
+	crashed, _ := f.integer("crash_time")
+	p.Crumbs = breadcrumbs(f["breadcrumbs"], crashed, b)
+	p.CrumbCount = number(len(p.Crumbs))
+	p.Crumbs, p.Earlier = p.Crumbs[:min(len(p.Crumbs), crumbsAtOnce)], p.Crumbs[min(len(p.Crumbs), crumbsAtOnce):]
 	p.Facts = append(p.Facts, p.facts(f, b)...)
 	p.Notes = b.lines(f.text("processor_notes"), maxNotes)
 	var history []json.RawMessage

@@ -68,7 +68,7 @@ func browserSite(r *rig) (site *httptest.Server, pages map[string]string) {
 	return site, map[string]string{
 		"home": "/", "home-filtered": "/?product=CrashApp&version=1.0&days=14", "report": "/report/" + string(id), "report-public": "/public/report/" + string(id),
 		"waiting": "/report/" + string(waiting), "parked": "/report/" + string(parked), "signature": "/signature/?" + url.Values{"signature": {"func | bar | foo | main"}}.Encode(),
-		"signature-none": "/signature/?signature=none", "symbols": "/symbols", "open": "/open", "walked": "/posted/open", "symbolicated": "/posted/text",
+		"signature-none": "/signature/?signature=none", "symbols": "/symbols", "fields": "/public/fields", "open": "/open", "walked": "/posted/open", "symbolicated": "/posted/text",
 		"login": "/public/login?next=/symbols", "error": "/report/nonsense",
 	}
 }

@@ -98,6 +98,7 @@ func (s *Web) Install(handle func(pattern string, h http.Handler)) {
 	handle("POST /report/{id}/reprocess", s.page(s.serveReprocess))
 	handle("GET /signature/{$}", s.forReaders(s.serveSignature))
 	handle("GET /symbols", s.forReaders(s.serveSymbols))
+	handle("GET /fields", s.page(s.serveFields))
 	handle("GET /open", s.page(s.serveOpen))
 	dump := httpserver.Limit(httpserver.Limits{Name: "open_dump", Body: 100 << 20, Read: 5 * time.Minute, Write: 5*time.Minute + walkTime, Requests: 4, Bytes: 200 << 20})
 	handle("POST /open", dump(s.page(s.serveOpenDump)))

@@ -222,6 +222,12 @@ func (r *rig) doc(id crash.ID) map[string]any {
 		"url":                "https://bank.example/account/7",
 		"collector_metadata": map[string]any{"user_agent": "curl/8"},
 		"moz_crash_reason":   "assertion failed: cart.len() > 0",
+		"crash_time":         1796104867, // 2026-12-01 06:01:07
+		"breadcrumbs": []any{
+			map[string]any{"timestamp": "2026-12-01T05:58:01", "message": "", "category": "navigation", "type": "Navigation", "level": "Info", "data": map[string]any{"to": "/cart", "from": "/<shop>"}},
+			map[string]any{"timestamp": 1796104866.5, "message": "cart is empty", "category": "cart", "level": "Error"},
+			map[string]any{"timestamp": "2026-12-01T06:00:01Z", "message": "GET", "category": "http", "type": "Http", "level": "Warning", "data": map[string]any{"status": 503}},
+		},
 	}
 }
 
