@@ -22,6 +22,13 @@ type Crash struct {
 	OOMAllocationSize *uint64  `json:"oom_allocation_size"` // in bytes, of the allocation that failed
 	AbortMessage      string   `json:"abort_message"`
 	WalkerStatus      string   `json:"mdsw_status_string"` // of the stack walker
+	Hang              *string  `json:"hang"`               // what hung: ui, shutdown
+
+	JSLargeAllocationFailure string   `json:"js_large_allocation_failure"` // Reporting: that is what failed
+	AsyncShutdownTimeout     string   `json:"async_shutdown_timeout"`      // JSON: phase and conditions
+	IPCChannelError          string   `json:"ipc_channel_error"`
+	IPCMessageName           string   `json:"ipc_message_name"`
+	AdditionalMinidumps      []string `json:"additional_minidumps"`
 }
 
 // Thread is an element of threads in crash data and in the JSON of a stack walk.
@@ -38,6 +45,7 @@ type Frame struct {
 	Module          string           `json:"module"`
 	ModuleOffset    string           `json:"module_offset"` // hexadecimal, like Offset
 	Offset          string           `json:"offset"`        // the address
+	Trust           string           `json:"trust"`         // of the stack walk: scan is a guess
 	Inlines         []Inline         `json:"inlines"`       // calls inlined into Function, innermost first
 	UnloadedModules []UnloadedModule `json:"unloaded_modules"`
 }
@@ -90,7 +98,8 @@ func decode(data []byte, v any) error {
 	return err
 }
 
-// UnmarshalJSON decodes crash data.
+// UnmarshalJSON decodes crash data, and a processed crash, which has other fields by the same names and the
+// stacks in json_dump.
 func (c *Crash) UnmarshalJSON(data []byte) error {
 	if !bytes.HasPrefix(data, []byte("{")) && string(data) != "null" {
 		return errors.New("crash data is not a JSON object")
@@ -98,13 +107,36 @@ func (c *Crash) UnmarshalJSON(data []byte) error {
 	type plain Crash
 	wire := struct {
 		*plain
-		CrashingThread    number `json:"crashing_thread"`
-		OOMAllocationSize number `json:"oom_allocation_size"`
+		CrashingThread    number          `json:"crashing_thread"`
+		OOMAllocationSize number          `json:"oom_allocation_size"`
+		Walk              json.RawMessage `json:"json_dump"`
 	}{plain: (*plain)(c)}
 	if err := decode(data, &wire); err != nil {
 		return err
 	}
 	c.CrashingThread, c.OOMAllocationSize = wire.CrashingThread.int(), wire.OOMAllocationSize.value
+	if len(wire.Walk) == 0 {
+		return nil
+	}
+	return c.SetWalk(wire.Walk)
+}
+
+// SetWalk takes the threads, the reason and the system of what a stack walker prints as JSON.
+func (c *Crash) SetWalk(data []byte) error {
+	var walk struct {
+		CrashInfo struct {
+			Type           string `json:"type"`
+			CrashingThread number `json:"crashing_thread"`
+		} `json:"crash_info"`
+		SystemInfo struct {
+			OS string `json:"os"`
+		} `json:"system_info"`
+		Threads []Thread `json:"threads"`
+	}
+	if err := decode(data, &walk); err != nil {
+		return err
+	}
+	c.OS, c.Reason, c.CrashingThread, c.Threads = walk.SystemInfo.OS, walk.CrashInfo.Type, walk.CrashInfo.CrashingThread.int(), walk.Threads
 	return nil
 }
 

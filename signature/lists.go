@@ -17,6 +17,9 @@ type Lists struct {
 	prefix      patterns
 	lineNumbers patterns
 	sentinels   map[string]bool
+
+	own     bool // Salvage's own, for names and rules of Salvage's own
+	defects bool // see Defects
 }
 
 // The files of a folder of lists have the names that siggen gives them, so that its folders fit too.
@@ -40,12 +43,23 @@ var Default = sync.OnceValue(func() *Lists {
 	if err != nil {
 		panic(err)
 	}
+	l.own = true
 	return l
 })
+
+// Defects returns the lists for signatures with siggen's known defects (crash-pipeline.md §9) and its old
+// form for Java (§3.5, §3.6), to compare with what siggen made.
+func (l *Lists) Defects() *Lists {
+	clone := *l
+	clone.own, clone.defects = false, true
+	return &clone
+}
 
 // Parse reads the four lists of a folder. In each, an entry is a line; empty lines and those that start
 // with # do not count. Sentinels are normalised frames, the others regular expressions that match a
 // normalised frame from its first character, not necessarily to its last.
+//
+// Signatures by them are those of siggen, whose lists may be loaded unchanged.
 //
 // The error names the file and line of everything that is wrong: an expression that does not compile, or
 // that matches the empty text and so every frame.

@@ -139,13 +139,13 @@ func (l *Lists) function(name string, rust bool, line int) string {
 	name = cutEnd(cutEnd(name, cloneSuffix), rustHash)
 	if rust {
 		name = dropReturnType(name)
-		name = collapse(name, '<', '>', func(_, group string) string {
+		name = collapse(name, '<', '>', false, func(_, group string) string {
 			if strings.Contains(group, " as ") {
 				return group
 			}
 			return "<T>"
 		})
-		name = collapse(name, '(', ')', func(_, _ string) string { return "" })
+		name = collapse(name, '(', ')', false, func(_, _ string) string { return "" })
 	} else {
 		for _, qualifier := range []string{"const", "const&", "const &", "&&", "&"} {
 			if rest, ok := strings.CutSuffix(name, qualifier); ok {
@@ -159,8 +159,8 @@ func (l *Lists) function(name string, rust bool, line int) string {
 		for range 2 { // a match eats the :: that the next one needs
 			name = clangLambda.ReplaceAllString(name, "::$$::")
 		}
-		name = collapseTypes(name, 0)
-		name = collapse(name, '(', ')', func(before, group string) string {
+		name = l.collapseTypes(name, 0)
+		name = collapse(name, '(', ')', false, func(before, group string) string {
 			if group == "(anonymous namespace)" || strings.HasSuffix(before, "operator") || strings.HasSuffix(before, ".") {
 				return group
 			}
@@ -185,21 +185,22 @@ func cutEnd(name string, end *regexp.Regexp) string {
 }
 
 // collapseTypes replaces template arguments by <T>. depth counts how often it was called from itself.
-func collapseTypes(name string, depth int) string {
-	return collapse(name, '<', '>', func(before, group string) string {
+func (l *Lists) collapseTypes(name string, depth int) string {
+	return collapse(name, '<', '>', l.defects, func(before, group string) string {
 		switch {
 		case group == "<name omitted>", strings.Contains(group, " as "), strings.Contains(group, " in "), strings.HasSuffix(before, "operator"):
 			return group
 		case strings.HasSuffix(before, "IPC::ParamTraits") && strings.HasSuffix(group, ">") && depth < 8:
-			return "<" + collapseTypes(group[1:len(group)-1], depth+1) + ">" // the argument is what the method belongs to
+			return "<" + l.collapseTypes(group[1:len(group)-1], depth+1) + ">" // the argument is what the method belongs to
 		}
 		return "<T>"
 	})
 }
 
 // collapse replaces every outermost group from open to close by what with makes of it and of the text
-// between the group before and this one. A group that is not closed ends with the text.
-func collapse(text string, open, closing byte, with func(before, group string) string) string {
+// between the group before and this one. A group that is not closed ends with the text. arrows: -> closes a
+// group, as in siggen (crash-pipeline.md §9, 17).
+func collapse(text string, open, closing byte, arrows bool, with func(before, group string) string) string {
 	var b strings.Builder
 	done, start, depth := 0, 0, 0
 	group := func(end int) {
@@ -214,7 +215,7 @@ func collapse(text string, open, closing byte, with func(before, group string) s
 				start = i
 			}
 			depth++
-		case c == closing && depth > 0 && !isArrow(text, i):
+		case c == closing && depth > 0 && (arrows || !isArrow(text, i)):
 			if depth--; depth == 0 {
 				group(i + 1)
 			}

@@ -1,32 +1,51 @@
 package signature
 
-import "strings"
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
 
-// rule turns one signature into the next, in view of the crash. The note is empty where there is nothing
-// to say.
+// rule turns one signature into the next, in view of the crash and the lists. The note is empty where there is
+// nothing to say.
 type rule struct {
 	name  string
-	apply func(c *Crash, signature string) (after, note string)
+	apply func(l *Lists, c *Crash, r *Result) (after, note string)
 }
 
 // rules run in this order behind the one that reads the stack (crash-pipeline.md §3.2, whose names they
 // have). The last three make the signature fit to be stored and stay last.
 var rules = []rule{
 	{"StackwalkerErrorSignatureRule", walkerError},
+	{"BadHardware", badHardware},
 	{"OOMSignature", outOfMemory},
 	{"AbortSignature", abort},
+	{"SignatureShutdownTimeout", shutdownTimeout},
+	{"SignatureRunWatchDog", watchdog},
+	{"SignatureIPCChannelError", channelError},
+	{"SignatureIPCMessageName", messageName},
 	{"StackOverflowSignature", stackOverflow},
-	{"SigFixWhitespace", fixWhitespace},
+	{"HungProcess", hang},
 	{"SigPrintableCharsOnly", printable},
+	{"SigFixWhitespace", fixWhitespace},
 	{"SigTruncate", truncate},
 }
 
 // walkerError says of an empty stack what the stack walker had to say.
-func walkerError(c *Crash, signature string) (string, string) {
-	if !strings.HasPrefix(signature, "EMPTY") || c.WalkerStatus == "" {
-		return signature, ""
+func walkerError(_ *Lists, c *Crash, r *Result) (string, string) {
+	if !strings.HasPrefix(r.Signature, "EMPTY") || c.WalkerStatus == "" {
+		return r.Signature, ""
 	}
-	return signature + "; " + c.WalkerStatus[:min(len(c.WalkerStatus), maxSignature)], ""
+	return r.Signature + "; " + c.WalkerStatus[:min(len(c.WalkerStatus), maxSignature)], ""
+}
+
+func badHardware(_ *Lists, c *Crash, r *Result) (string, string) {
+	if !strings.Contains(c.Reason, "STATUS_DEVICE_DATA_ERROR") {
+		return r.Signature, ""
+	}
+	return "bad hardware | " + r.Signature, ""
 }
 
 // smallAllocation is the size in bytes up to which it does not matter who asked: memory was just full.
@@ -34,18 +53,20 @@ const smallAllocation = 256 << 10
 
 // outOfMemory replaces the signature where a small allocation failed, and marks it where a larger one
 // did or the size is not known.
-func outOfMemory(c *Crash, signature string) (string, string) {
+func outOfMemory(_ *Lists, c *Crash, r *Result) (string, string) {
 	size := c.OOMAllocationSize
-	if !(size != nil && *size != 0 || isOutOfMemory(c, signature)) {
-		return signature, ""
+	if !(size != nil && *size != 0 || isOutOfMemory(c, r.Signature)) {
+		return r.Signature, ""
 	}
 	switch {
+	case c.JSLargeAllocationFailure == "Reporting":
+		return "OOM | large | " + r.Signature, ""
 	case size == nil:
-		return "OOM | unknown | " + signature, ""
+		return "OOM | unknown | " + r.Signature, ""
 	case *size <= smallAllocation:
 		return "OOM | small", ""
 	}
-	return "OOM | large | " + signature, ""
+	return "OOM | large | " + r.Signature, ""
 }
 
 // isOutOfMemory reports whether anything but a size tells that memory ran out.
@@ -64,19 +85,19 @@ func isOutOfMemory(c *Crash, signature string) bool {
 			return true
 		}
 	}
-	return false
+	return c.JSLargeAllocationFailure == "Reporting"
 }
 
 // abort puts the message of an abort before the signature, without where in the source it happened. A
-// message of which nothing is left counts as none (siggen writes "Abort | | f").
-func abort(c *Crash, signature string) (string, string) {
+// message of which nothing is left counts as none by our own lists (siggen writes "Abort | | f").
+func abort(l *Lists, c *Crash, r *Result) (string, string) {
 	const marker = "###!!! ABORT:"
 	message := c.AbortMessage
 	if message == "" {
-		return signature, ""
+		return r.Signature, ""
 	}
-	if strings.Contains(message, marker+" file ") {
-		message = "" // it says nothing but where
+	if strings.Contains(message, marker+" file ") { // it says nothing but where
+		return "Abort | " + r.Signature, ""
 	}
 	if _, after, ok := strings.Cut(message, marker); ok {
 		message = after
@@ -88,41 +109,132 @@ func abort(c *Crash, signature string) (string, string) {
 		}
 	}
 	message = strings.TrimSpace(ascii(message))
-	if message == "" {
-		return "Abort | " + signature, ""
+	if message == "" && l.own {
+		return "Abort | " + r.Signature, ""
 	}
-	return "Abort | " + ellipsis(message, 80) + separator + signature, ""
+	return "Abort | " + ellipsis(message, 80) + separator + r.Signature, ""
 }
 
-func stackOverflow(c *Crash, signature string) (string, string) {
-	if c.Reason != "EXCEPTION_STACK_OVERFLOW" {
-		return signature, ""
+// shutdownTimeout replaces the signature by the phase of a shutdown that took too long and by what it waited
+// for. (In siggen JSON that is no object makes the rule fail.)
+func shutdownTimeout(l *Lists, c *Crash, r *Result) (string, string) {
+	if c.AsyncShutdownTimeout == "" {
+		return r.Signature, ""
 	}
-	return "stackoverflow | " + signature, ""
+	var shutdown any
+	err := json.Unmarshal([]byte(c.AsyncShutdownTimeout), &shutdown)
+	object, ok := shutdown.(map[string]any)
+	if l.defects && err == nil && !ok {
+		return r.Signature, "Rule failed"
+	}
+	const name = "AsyncShutdownTimeout"
+	if !ok {
+		return name + " | UNKNOWN", "the annotation is no JSON object"
+	}
+	phase, ok := object["phase"].(string)
+	if !ok {
+		phase = "(unknown)"
+	}
+	var conditions []string
+	list, _ := object["conditions"].([]any)
+	for _, item := range list {
+		if m, ok := item.(map[string]any); ok {
+			if item, ok = m["name"]; !ok {
+				return name + separator + phase + " | UNKNOWN", "a condition has no name"
+			}
+		}
+		text, ok := item.(string)
+		if !ok {
+			text = fmt.Sprint(item)
+		}
+		conditions = append(conditions, text)
+	}
+	slices.Sort(conditions)
+	what := strings.Join(conditions, ",")
+	if len(conditions) == 0 {
+		what = "(none)"
+	}
+	return name + separator + phase + separator + what, "the signature of the stack was " + strconv.Quote(r.Signature)
 }
 
-func fixWhitespace(_ *Crash, signature string) (string, string) {
-	return strings.Join(strings.Fields(signature), " "), ""
+// watchdog takes thread 0 where a thread that watches the shutdown ended the program: thread 0 is what hung.
+// (Siggen takes its own lists for that, whatever it was given.)
+func watchdog(l *Lists, c *Crash, r *Result) (string, string) {
+	if !strings.Contains(r.Signature, "RunWatchdog") {
+		return r.Signature, ""
+	}
+	again := *c
+	again.CrashingThread = new(int)
+	r.Steps = r.Steps[:0] // they were about another thread
+	l.fromStack(&again, r)
+	return "shutdownhang | " + r.Signature, "thread 0 is what hung"
 }
 
-// printable drops what is not printable ASCII. Unlike siggen's it never leaves an empty signature, and it
-// comes after fixWhitespace, so that a tab separates words before it is dropped.
-func printable(_ *Crash, signature string) (string, string) {
-	after := ascii(signature)
-	if after == signature {
-		return signature, ""
+// channelError replaces the signature of a process that was ended since its channel to others failed.
+func channelError(_ *Lists, c *Crash, r *Result) (string, string) {
+	if c.IPCChannelError == "" {
+		return r.Signature, ""
 	}
-	if after = strings.Join(strings.Fields(after), " "); after == "" {
-		after = "EMPTY: no printable characters"
+	process := "content"
+	if slices.Contains(c.AdditionalMinidumps, "upload_file_minidump_browser") {
+		process = "browser"
 	}
-	return after, "unprintable characters removed"
+	failure := []rune(c.IPCChannelError)
+	return "IPCError-" + process + separator + string(failure[:min(len(failure), 100)]), "the signature of the stack was " + strconv.Quote(r.Signature)
 }
 
-func truncate(_ *Crash, signature string) (string, string) {
-	if len(signature) <= maxSignature {
-		return signature, ""
+func messageName(_ *Lists, c *Crash, r *Result) (string, string) {
+	if c.IPCMessageName == "" {
+		return r.Signature, ""
 	}
-	return ellipsis(signature, maxSignature), "signature truncated due to length"
+	return r.Signature + " | IPC_Message_Name=" + c.IPCMessageName, ""
+}
+
+// deep is how many frames a stack has only where something calls itself without end. Our own lists ask for
+// it, since Linux and macOS have no reason for it; the walker stops at 1,024 frames.
+const deep = 500
+
+func stackOverflow(l *Lists, c *Crash, r *Result) (string, string) {
+	thread, _ := c.crashing()
+	if c.Reason != "EXCEPTION_STACK_OVERFLOW" && !(l.own && len(thread.Frames) >= deep) {
+		return r.Signature, ""
+	}
+	return "stackoverflow | " + r.Signature, ""
+}
+
+func hang(_ *Lists, c *Crash, r *Result) (string, string) {
+	if c.Hang == nil {
+		return r.Signature, ""
+	}
+	return "hang: " + *c.Hang + separator + r.Signature, ""
+}
+
+func fixWhitespace(_ *Lists, _ *Crash, r *Result) (string, string) {
+	return strings.Join(strings.Fields(r.Signature), " "), ""
+}
+
+// printable drops what is not printable ASCII. Unlike siggen's it never leaves an empty signature, and by our
+// own lists a tab separates words before it is dropped.
+func printable(l *Lists, _ *Crash, r *Result) (string, string) {
+	before := strings.TrimSpace(r.Signature)
+	if l.own {
+		before = strings.Join(strings.Fields(before), " ")
+	}
+	after := ascii(before)
+	switch {
+	case strings.TrimSpace(after) == "":
+		return "EMPTY: no printable characters", "unprintable characters removed"
+	case after != before:
+		return after, "unprintable characters removed"
+	}
+	return after, ""
+}
+
+func truncate(_ *Lists, _ *Crash, r *Result) (string, string) {
+	if len(r.Signature) <= maxSignature {
+		return r.Signature, ""
+	}
+	return ellipsis(r.Signature, maxSignature), "signature truncated due to length"
 }
 
 // ascii drops what is not printable ASCII.

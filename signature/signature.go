@@ -93,14 +93,15 @@ func Generate(c *Crash, l *Lists) Result {
 	r := Result{Notes: []string{}, Steps: []Step{}}
 	l.fromStack(c, &r)
 	for _, rule := range rules {
-		after, note := rule.apply(c, r.Signature)
+		after, note := rule.apply(l, c, &r)
+		before := r.Signature // of another thread, if the rule chose one
 		if note != "" {
 			r.Notes = append(r.Notes, rule.name+": "+note)
 		}
-		if after != r.Signature {
-			r.Steps = append(r.Steps, Step{Rule: rule.name, Before: r.Signature, After: after})
-			r.Signature = after
+		if after != before {
+			r.Steps = append(r.Steps, Step{Rule: rule.name, Before: before, After: after})
 		}
+		r.Signature = after
 	}
 	return r
 }
@@ -109,7 +110,8 @@ const stackRule = "SignatureGenerationRule"
 
 // fromStack sets the signature that the other rules start from.
 //
-// A crash whose crashing thread is not known gets that of thread 0, like in siggen, and a note.
+// A crash whose crashing thread is not known gets that of thread 0, like in siggen, and a note. Where siggen
+// leaves an empty signature since the frame to fall back on has no name, the next one with a name is taken.
 func (l *Lists) fromStack(c *Crash, r *Result) {
 	note := func(format string, args ...any) {
 		r.Notes = append(r.Notes, stackRule+": "+fmt.Sprintf(format, args...))
@@ -124,7 +126,9 @@ func (l *Lists) fromStack(c *Crash, r *Result) {
 	for i := range entries {
 		names[i] = entries[i].name
 	}
-	r.Proto = strings.Join(names, separator)
+	if len(names) > 0 { // a watchdog's own stays where thread 0 has no frames
+		r.Proto = strings.Join(names, separator)
+	}
 	for i, name := range names {
 		if l.sentinels[name] {
 			first = i
@@ -133,6 +137,7 @@ func (l *Lists) fromStack(c *Crash, r *Result) {
 	}
 
 	var kept []string
+	named := false
 	for i := range entries {
 		e := &entries[i]
 		verdict, pattern := Verdict(""), ""
@@ -145,6 +150,7 @@ func (l *Lists) fromStack(c *Crash, r *Result) {
 		r.Steps = append(r.Steps, Step{Rule: stackRule, Frame: &e.frame, Inline: e.inline, Name: e.name, Verdict: verdict, Pattern: pattern})
 		if verdict == Prefix || verdict == Last {
 			kept = append(kept, e.name)
+			named = named || !e.byModule
 		}
 		if verdict == Last {
 			break
@@ -152,6 +158,12 @@ func (l *Lists) fromStack(c *Crash, r *Result) {
 	}
 	if len(kept) > 0 {
 		r.Signature = strings.Join(kept, separator)
+		if l.own && !named {
+			if places := l.places(thread, entries[first:]); places != "" && places != r.Signature {
+				r.Steps = append(r.Steps, Step{Rule: stackRule, Before: r.Signature, After: places})
+				r.Signature = places
+			}
+		}
 		return
 	}
 	note("no frame data for crashing thread (%d)", index)
@@ -165,6 +177,30 @@ func (l *Lists) fromStack(c *Crash, r *Result) {
 	r.Signature = "EMPTY: no frame data available"
 }
 
+// maxPlaces is how many frames stand for a stack without names.
+const maxPlaces = 3
+
+// places names a stack without names by where in its modules it was, so that not all crashes of a module are
+// one. Frames that are guesses count only if the first is one.
+func (l *Lists) places(t *Thread, entries []entry) string {
+	var places []string
+	for _, e := range entries {
+		f := &t.Frames[e.frame]
+		if _, irrelevant := l.irrelevant.match(e.name); irrelevant || !e.byModule || e.inline {
+			continue
+		}
+		if len(places) == maxPlaces || len(places) > 0 && f.Trust == "scan" {
+			break
+		}
+		place := e.name
+		if f.ModuleOffset != "" {
+			place += address(f.ModuleOffset)
+		}
+		places = append(places, place)
+	}
+	return strings.Join(places, separator)
+}
+
 // judge decides about an entry at or below the sentinel.
 func (l *Lists) judge(e *entry, kept []string) (Verdict, string) {
 	if e.name == "" {
@@ -173,7 +209,7 @@ func (l *Lists) judge(e *entry, kept []string) (Verdict, string) {
 	if pattern, ok := l.irrelevant.match(e.name); ok {
 		return Irrelevant, pattern
 	}
-	if len(kept) > 0 && kept[len(kept)-1] == e.name && e.repeats() {
+	if len(kept) > 0 && kept[len(kept)-1] == e.name && (l.own && e.repeats() || !l.own && siggenRepeats(e.name)) {
 		return Repeated, ""
 	}
 	if pattern, ok := l.prefix.match(e.name); ok {
@@ -197,7 +233,12 @@ func (l *Lists) entries(t *Thread, lowerModules bool) []entry {
 		if len(all) == maxEntries {
 			return false
 		}
-		name, byModule := l.normalize(f, lowerModules)
+		name, byModule := "", false
+		if l.own {
+			name, byModule = l.normalize(f, lowerModules)
+		} else {
+			name = l.siggenName(f, lowerModules)
+		}
 		all = append(all, entry{frame, inline, name, byModule})
 		return true
 	}

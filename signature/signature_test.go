@@ -14,11 +14,14 @@ import (
 
 // small has the entries that the examples of crash-pipeline.md §3.4 need.
 var small = lists(map[string]string{
-	"irrelevant_signature_re.txt":         "@0x[0-9a-f]{2,}\n@0x[1-9a-f]\nmozalloc_abort\ncore::panicking::\n",
-	"prefix_signature_re.txt":             "malloc\nNS_ABORT_OOM\n.*\\.dll\n@0x0\ncore::option::expect_failed\nvdso\n",
+	"irrelevant_signature_re.txt":         "@0x[0-9a-f]{2,}\n@0x[1-9a-f]\nmozalloc_abort\ncore::panicking::\nquiet\\.so\n",
+	"prefix_signature_re.txt":             "malloc\nNS_ABORT_OOM\n.*\\.dll\n@0x0\ncore::option::expect_failed\nvdso\nXUL\n",
 	"signatures_with_line_numbers_re.txt": "js_Interpret\n",
 	"signature_sentinels.txt":             "core::panicking::panic_fmt\n_sentinel\n",
 })
+
+// own is small for names and rules of Salvage's own.
+var own = small.Own()
 
 func lists(files map[string]string) *signature.Lists {
 	folder := fstest.MapFS{}
@@ -199,11 +202,29 @@ func TestGenerate(t *testing.T) {
 		{"whitespace", frames("Linux", `{"module":" a\tb\u0001c\n"}`), "a bc"},
 		{"nothing printable", frames("Linux", `{"module":"日本"}`), "EMPTY: no printable characters"},
 		{"255", stack("", strings.Repeat("f", 255)), strings.Repeat("f", 255)},
+		// Ours: places in modules where there are no names, deep stacks.
+		{"places", frames("Linux", `{"module":"libc.so.6","module_offset":"0x00012ab"},{"module":"[vdso]","module_offset":"0x1"},{"function":"x"}`), "libc.so.6@0x12ab | vdso@0x1"},
+		{"three places", frames("Linux", `{"module":"a","module_offset":"0x1"},{"module":"a","module_offset":"0x2"},{"module":"a","module_offset":"0x2"},{"module":"a","module_offset":"0x4"}`), "a@0x1 | a@0x2 | a@0x2"},
+		{"places and guesses", frames("Linux", `{"module":"a","module_offset":"0x1","trust":"scan"},{"module":"b","module_offset":"0x2","trust":"cfi"},{"module":"c","module_offset":"0x3","trust":"scan"},{"module":"d","module_offset":"0x4","trust":"cfi"}`), "a@0x1 | b@0x2"},
+		{"irrelevant places", frames("Linux", `{"module":"quiet.so","module_offset":"0x1"},{"module":"a","module_offset":"0x2"}`), "a@0x2"},
+		{"places of inlined calls", frames("Linux", `{"module":"a","module_offset":"0x1","inlines":[{}]},{"module":"b","module_offset":"0x2"}`), "a@0x1 | b@0x2"},
+		{"module without a place", frames("Linux", `{"module":"a"}`), "a"},
+		{"a name behind a module", frames("Windows NT", `{"module":"a.dll","module_offset":"0x1"},{"function":"f"}`), "a.dll | f"},
+		{"deep", `{"crashing_thread":0,"reason":"SIGSEGV / SEGV_MAPERR","threads":[{"frames":[` + strings.Repeat(`{"function":"f"},`, 499) + `{"function":"f"}]}]}`, "stackoverflow | f"},
+		{"not so deep", `{"crashing_thread":0,"threads":[{"frames":[` + strings.Repeat(`{"function":"f"},`, 498) + `{"function":"f"}]}]}`, "f"},
+		// Rules of siggen that the table does not have.
+		{"bad hardware", stack(`, "reason": "EXCEPTION_IN_PAGE_ERROR_READ / STATUS_DEVICE_DATA_ERROR"`, "x"), "bad hardware | x"},
+		{"large allocation", stack(`, "js_large_allocation_failure": "Reporting", "oom_allocation_size": 5`, "x"), "OOM | large | x"},
+		{"shutdown", stack(`, "async_shutdown_timeout": "{\"phase\":\"p\",\"conditions\":[{\"name\":\"b\"},\"a\"]}"`, "x"), "AsyncShutdownTimeout | p | a,b"},
+		{"shutdown, no object", stack(`, "async_shutdown_timeout": "[]"`, "x"), "AsyncShutdownTimeout | UNKNOWN"},
+		{"watchdog", `{"crashing_thread":1,"threads":[{"frames":[{"function":"main::wait"}]},{"frames":[{"function":"mozilla::(anonymous namespace)::RunWatchdog(void*)"}]}]}`, "shutdownhang | main::wait"},
+		{"all at once", stack(`, "ipc_channel_error": "ShutDownKill", "additional_minidumps": ["upload_file_minidump_browser"], "ipc_message_name": "PB::Msg", "hang": "ui", "reason": "EXCEPTION_STACK_OVERFLOW"`, "x"),
+			"hang: ui | stackoverflow | IPCError-browser | ShutDownKill | IPC_Message_Name=PB::Msg"},
 		{"256", stack("", strings.Repeat("f", 256)), strings.Repeat("f", 252) + "..."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := decode(t, tt.data)
-			r := signature.Generate(c, small)
+			r := signature.Generate(c, own)
 			if r.Signature != tt.want {
 				t.Errorf("Generate(%s) = %q, want %q\n%v", tt.data, r.Signature, tt.want, r.Steps)
 			}

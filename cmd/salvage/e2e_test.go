@@ -189,7 +189,7 @@ func TestEndToEnd(t *testing.T) {
 		if frame["module"] != "crashapp" || frame["module_offset"] == nil || frame["function"] != nil || frame["no_name_reason"] != "no symbols for the module were found" {
 			t.Errorf("without symbols: %v", frame)
 		}
-		if doc["signature"] != "crashapp" {
+		if !strings.HasPrefix(fmt.Sprint(doc["signature"]), "crashapp@0x") {
 			t.Errorf("signature %v", doc["signature"])
 		}
 		upload(t, s, stripped)

@@ -30,6 +30,9 @@ func TestBreadcrumbs(t *testing.T) {
 		if len(got) != tt.n || fmt.Sprint(err) != tt.want && (err != nil || tt.want != "") {
 			t.Errorf("%.80v: %d, %v; want %d, %s", tt.in, len(got), err, tt.n, tt.want)
 		}
+		if len(got) == 1000 && len(got[999].(map[string]any)) == 0 {
+			t.Error("the latest is not kept")
+		}
 		if text, err := json.Marshal(got); err != nil || len(crash.ReadBreadcrumbs(text)) != tt.n {
 			t.Errorf("%.80v: read again: %s, %v", tt.in, text, err)
 		}

@@ -12,23 +12,19 @@ import (
 func generateSignature(_ context.Context, w *work) error {
 	var c signature.Crash
 	if w.walk != nil {
-		var walk struct {
-			CrashInfo struct {
-				Type           string `json:"type"`
-				CrashingThread *int   `json:"crashing_thread"`
-			} `json:"crash_info"`
-			SystemInfo struct {
-				OS string `json:"os"`
-			} `json:"system_info"`
-			Threads []signature.Thread `json:"threads"`
-		}
-		if err := json.Unmarshal(w.walk, &walk); err != nil {
+		if err := c.SetWalk(w.walk); err != nil {
 			return err
 		}
-		c = signature.Crash{OS: walk.SystemInfo.OS, CrashingThread: walk.CrashInfo.CrashingThread, Threads: walk.Threads, Reason: walk.CrashInfo.Type}
 	}
 	c.WalkerStatus = text(w.doc["mdsw_status_string"])
 	c.AbortMessage = text(w.doc["abort_message"])
+	c.JSLargeAllocationFailure = text(w.doc["js_large_allocation_failure"])
+	c.AsyncShutdownTimeout = text(w.doc["async_shutdown_timeout"])
+	c.IPCChannelError, c.IPCMessageName = text(w.doc["ipc_channel_error"]), text(w.doc["ipc_message_name"])
+	if kind := text(w.doc["hang"]); kind != "" {
+		c.Hang = &kind
+	}
+	c.AdditionalMinidumps, _ = w.doc["additional_minidumps"].([]string)
 	if n, ok := w.doc["oom_allocation_size"].(int64); ok && n >= 0 {
 		size := uint64(n)
 		c.OOMAllocationSize = &size

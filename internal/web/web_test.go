@@ -224,7 +224,7 @@ func (r *rig) doc(id crash.ID) map[string]any {
 		"moz_crash_reason":   "assertion failed: cart.len() > 0",
 		"crash_time":         1796104867, // 2026-12-01 06:01:07
 		"breadcrumbs": []any{
-			map[string]any{"timestamp": "2026-12-01T05:58:01", "message": "", "category": "navigation", "type": "Navigation", "level": "Info", "data": map[string]any{"to": "/cart", "from": "/<shop>"}},
+			map[string]any{"timestamp": "2026-12-01T05:58:01", "message": "", "category": "route", "type": "Navigation", "level": "Info", "data": map[string]any{"to": "/cart", "from": "/<shop>"}},
 			map[string]any{"timestamp": 1796104866.5, "message": "cart is empty", "category": "cart", "level": "Error"},
 			map[string]any{"timestamp": "2026-12-01T06:00:01Z", "message": "GET", "category": "http", "type": "Http", "level": "Warning", "data": map[string]any{"status": 503}},
 		},
@@ -270,7 +270,7 @@ func (r *rig) demo() crash.ID {
 	}
 	r.putRaw(first, map[string]any{
 		"ProductName": "CrashApp", "Version": "1.0", "BuildID": "20261124062100", "ReleaseChannel": "release", "Comments": "it broke when I opened my letter",
-		"URL": "https://bank.example/account/7", "Winsock_LSP": "a long list\nof providers", "my-own-key": "protected since unknown", "TotalPhysicalMemory": "33554432",
+		"URL": "https://bank.example/account/7", "Winsock_LSP": "a long list\nof providers", "my-own-key": "protected since unknown", "Breadcrumbs": "[]", "TotalPhysicalMemory": "33554432",
 	})
 	doc := r.doc(first)
 	doc["total_physical_memory"] = 33554432
