@@ -225,6 +225,9 @@ search() { # questions to an index of a million crashes: three facets, the newes
 	done
 }
 
+metrics() { (cd "$here" && go test -run '^$' -bench . -count 7 ./metrics); }
+config() { (cd "$here" && go test -run '^$' -bench Load -count 6 ./config && go run ./config); }
+
 footprint() { # size, memory after a minute of rest, start with an empty folder
 	tools
 	stat -c 'binary_MB=%s' "$SALVAGE" | awk -F= '{printf "%s=%.1f\n", $1, $2/1e6}'
@@ -236,7 +239,7 @@ footprint() { # size, memory after a minute of rest, start with an empty folder
 }
 
 rows=("$@")
-[ ${#rows[@]} -gt 0 ] || rows=(sym first dwarf lookup addr2line walk submit v5 search footprint)
+[ ${#rows[@]} -gt 0 ] || rows=(sym first dwarf lookup addr2line walk submit v5 search metrics config footprint)
 echo "$(lscpu | sed -n 's/^Model name: *//p'), $(nproc) cores, $(free -g | awk '/^Mem/{print $2}') GB, $(date +%F)"
 for row in "${rows[@]}"; do
 	echo "== $row"
