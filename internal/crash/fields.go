@@ -74,6 +74,9 @@ func LookupField(name string) (Field, bool) {
 	return f, ok
 }
 
+// Forbidden reports whether an annotation may not be kept.
+func Forbidden(name string) bool { return fields().never[strings.ToLower(name)] }
+
 // PublicAnnotation reports whether anybody may read an annotation. One that the catalogue does not know
 // may hold anything, so it is protected.
 func PublicAnnotation(name string) bool {

@@ -108,7 +108,7 @@ func (r *Raw) Clean() {
 
 func (r *Raw) removeForbidden() (removed []string) {
 	for name := range r.Annotations {
-		if fields().never[strings.ToLower(name)] {
+		if Forbidden(name) {
 			delete(r.Annotations, name)
 			removed = append(removed, name)
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"salvage/debug/minidump/minidumptest"
 	"salvage/internal/crash"
 	"salvage/internal/debugtest"
 	"salvage/internal/processor"
@@ -105,5 +106,26 @@ func TestMalformedBreadcrumbs(t *testing.T) {
 	text, _ := json.Marshal(doc)
 	if notes := doc["processor_notes"].(string); !strings.Contains(notes, "Breadcrumbs: malformed: item 0 has a level of the wrong type") || strings.Contains(string(text), "SECRET") {
 		t.Errorf("%s", text)
+	}
+}
+
+// TestForbiddenInDump: addresses among Crashpad's own annotations are dropped from what the walk says.
+func TestForbiddenInDump(t *testing.T) {
+	r := newRig(t)
+	b := minidumptest.New(false)
+	b.System(minidumptest.System{Architecture: minidumptest.AMD64, Platform: minidumptest.Linux})
+	b.Module(minidumptest.Module{Name: "app", Addr: 0x10000, Size: 0x1000})
+	b.Crashpad(minidumptest.Crashpad{
+		Version:     1,
+		Annotations: [][2]string{{"Email", "SECRET1"}, {"prod", "kept1"}},
+		Modules: []minidumptest.CrashpadModule{{
+			Annotations: [][2]string{{"user_email", "SECRET2"}, {"x", "kept2"}},
+			Objects:     []minidumptest.Annotation{{Name: "EMAIL", Type: 1, Value: []byte("SECRET3")}, {Name: "y", Type: 1, Value: []byte("kept3")}},
+		}},
+	})
+	r.accept(id, nil, map[string][]byte{crash.MinidumpName: b.Bytes()})
+	text, err := json.Marshal(r.process(id, true))
+	if err != nil || strings.Contains(string(text), "SECRET") || strings.Count(string(text), "kept") != 3 {
+		t.Errorf("%v %s", err, text)
 	}
 }

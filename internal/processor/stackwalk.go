@@ -101,6 +101,7 @@ func walk(ctx context.Context, data []byte, p stackwalk.Provider, limit time.Dur
 	if r.parsed, err = minidump.Parse(data); err != nil {
 		return r, fmt.Errorf("%w: %w", errs.Corrupt, err)
 	}
+	withoutForbidden(r.parsed.Crashpad)
 	walking, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	report := stackwalk.Walk(walking, r.parsed, p, stackwalk.Options{})
@@ -113,6 +114,20 @@ func walk(ctx context.Context, data []byte, p stackwalk.Provider, limit time.Dur
 	decoder := json.NewDecoder(bytes.NewReader(r.text))
 	decoder.UseNumber()
 	return r, decoder.Decode(&r.dump)
+}
+
+// withoutForbidden takes from Crashpad's annotations what may not be kept. The dump itself stays as it came.
+func withoutForbidden(c *minidump.Crashpad) {
+	if c == nil {
+		return
+	}
+	forbidden := func(a minidump.KeyValue) bool { return crash.Forbidden(a.Key) }
+	c.Annotations = slices.DeleteFunc(c.Annotations, forbidden)
+	for i := range c.Modules {
+		m := &c.Modules[i]
+		m.Annotations = slices.DeleteFunc(m.Annotations, forbidden)
+		m.Objects = slices.DeleteFunc(m.Objects, func(a minidump.Annotation) bool { return crash.Forbidden(a.Name) })
+	}
 }
 
 // Walk walks a dump that is not stored, and returns what the stack walker prints of it, decoded with
