@@ -352,14 +352,20 @@ func check(t testing.TB, c *signature.Crash, r signature.Result) {
 	}
 }
 
-// A signature stays when the program is loaded elsewhere, or built again with other hashes, clones and
-// lines.
+// A signature stays when the program is loaded elsewhere, built again with other hashes, clones and lines, or its
+// threads come in another order.
 func TestStable(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	names := []string{"abort", "std::terminate()", "a::f<int>(char)", "b::g::h%016x", "c::h(int) [clone .isra.%d]", "d.llvm.%d", "e::$_%d::f()",
 		"core::panicking::panic_fmt::h%016x", "malloc", "operator new(unsigned long)", "x::y", "static void z(int, int)", ""}
 	build := func(picks []int) *signature.Crash {
-		c := &signature.Crash{CrashingThread: new(int), Threads: make([]signature.Thread, 1)}
+		at := rng.IntN(5)
+		c := &signature.Crash{CrashingThread: &at, Threads: make([]signature.Thread, at+1+rng.IntN(3))}
+		for i := range c.Threads {
+			if i != at {
+				c.Threads[i].Frames = []signature.Frame{{Function: names[rng.IntN(5)]}}
+			}
+		}
 		for _, p := range picks {
 			name := names[p]
 			if strings.Contains(name, "%") {
@@ -373,7 +379,7 @@ func TestStable(t *testing.T) {
 			if p%2 == 0 {
 				f.File = fmt.Sprintf("/build/%d/b.cpp", rng.Uint32())
 			}
-			c.Threads[0].Frames = append(c.Threads[0].Frames, f)
+			c.Threads[at].Frames = append(c.Threads[at].Frames, f)
 		}
 		return c
 	}

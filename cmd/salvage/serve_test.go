@@ -290,7 +290,7 @@ func TestDemo(t *testing.T) {
 		}
 		s.stop(os.Interrupt)
 	}
-	if signatures["shapes::Deref"] != 6 || signatures["(anonymous namespace)::Recurse"] != 1 || len(signatures) != 4 {
+	if signatures["shapes::Deref"] != 6 || signatures["stackoverflow | (anonymous namespace)::Recurse"] != 1 || len(signatures) != 4 {
 		t.Errorf("signatures %v", signatures)
 	}
 }
