@@ -29,6 +29,11 @@ type Crash struct {
 	IPCChannelError          string   `json:"ipc_channel_error"`
 	IPCMessageName           string   `json:"ipc_message_name"`
 	AdditionalMinidumps      []string `json:"additional_minidumps"`
+
+	// Of a Java crash, which is one if either is there. Generate reads the structure, into which whoever
+	// has a text turns it; with Defects the text comes first.
+	JavaException  *JavaException `json:"java_exception"`
+	JavaStackTrace string         `json:"java_stack_trace"`
 }
 
 // Thread is an element of threads in crash data and in the JSON of a stack walk.
@@ -110,11 +115,13 @@ func (c *Crash) UnmarshalJSON(data []byte) error {
 		CrashingThread    number          `json:"crashing_thread"`
 		OOMAllocationSize number          `json:"oom_allocation_size"`
 		Walk              json.RawMessage `json:"json_dump"`
+		JavaException     optionalJava    `json:"java_exception"`
 	}{plain: (*plain)(c)}
 	if err := decode(data, &wire); err != nil {
 		return err
 	}
 	c.CrashingThread, c.OOMAllocationSize = wire.CrashingThread.int(), wire.OOMAllocationSize.value
+	c.JavaException = wire.JavaException.JavaException
 	if len(wire.Walk) == 0 {
 		return nil
 	}

@@ -18,6 +18,9 @@ type Lists struct {
 	lineNumbers patterns
 	sentinels   map[string]bool
 
+	javaIrrelevant patterns
+	javaPrefix     patterns
+
 	own     bool // Salvage's own, for names and rules of Salvage's own
 	defects bool // see Defects
 }
@@ -28,6 +31,10 @@ const (
 	prefixFile      = "prefix_signature_re.txt"
 	lineNumbersFile = "signatures_with_line_numbers_re.txt"
 	sentinelsFile   = "signature_sentinels.txt"
+
+	// Siggen has none for Java.
+	javaIrrelevantFile = "java_irrelevant_re.txt"
+	javaPrefixFile     = "java_prefix_re.txt"
 )
 
 //go:embed lists/*.txt
@@ -55,9 +62,10 @@ func (l *Lists) Defects() *Lists {
 	return &clone
 }
 
-// Parse reads the four lists of a folder. In each, an entry is a line; empty lines and those that start
+// Parse reads the lists of a folder. In each, an entry is a line; empty lines and those that start
 // with # do not count. Sentinels are normalised frames, the others regular expressions that match a
-// normalised frame from its first character, not necessarily to its last.
+// normalised frame from its first character, not necessarily to its last. Of the two lists for Java, whose
+// frames are matched without their file, those of Salvage stand in for one that is missing.
 //
 // Signatures by them are those of siggen, whose lists may be loaded unchanged.
 //
@@ -67,6 +75,9 @@ func Parse(fsys fs.FS) (*Lists, error) {
 	var problems []error
 	read := func(name string, entry func(text string) error) {
 		data, err := fs.ReadFile(fsys, name)
+		if (name == javaIrrelevantFile || name == javaPrefixFile) && errors.Is(err, fs.ErrNotExist) {
+			data, err = embedded.ReadFile("lists/" + name)
+		}
 		if err != nil {
 			problems = append(problems, err)
 		}
@@ -85,6 +96,8 @@ func Parse(fsys fs.FS) (*Lists, error) {
 	read(irrelevantFile, l.irrelevant.add)
 	read(prefixFile, l.prefix.add)
 	read(lineNumbersFile, l.lineNumbers.add)
+	read(javaIrrelevantFile, l.javaIrrelevant.add)
+	read(javaPrefixFile, l.javaPrefix.add)
 	read(sentinelsFile, func(text string) error {
 		l.sentinels[text] = true
 		return nil

@@ -37,6 +37,7 @@ const (
 	Repeated      Verdict = "repeated"       // the same module as the frame kept before
 	Prefix        Verdict = "prefix"         // kept; Pattern says that the next one is needed too
 	Last          Verdict = "last"           // kept, and enough
+	Recursion     Verdict = "recursion"      // the same Java function as the frame kept before
 	Fallback      Verdict = "fallback"       // kept in spite of an earlier verdict: nothing else is left
 )
 
@@ -46,11 +47,12 @@ type Step struct {
 	Rule string `json:"rule"`
 
 	// About a frame; otherwise Verdict is empty.
-	Frame   *int    `json:"frame,omitempty"`  // index in the thread
-	Inline  bool    `json:"inline,omitempty"` // it is a call inlined into that frame
-	Name    string  `json:"name,omitempty"`   // normalised
-	Verdict Verdict `json:"verdict,omitempty"`
-	Pattern string  `json:"pattern,omitempty"` // as the list has it
+	Frame     *int    `json:"frame,omitempty"`     // index in the thread
+	Exception string  `json:"exception,omitempty"` // class of the Java exception that the frame is of
+	Inline    bool    `json:"inline,omitempty"`    // it is a call inlined into that frame
+	Name      string  `json:"name,omitempty"`      // normalised
+	Verdict   Verdict `json:"verdict,omitempty"`
+	Pattern   string  `json:"pattern,omitempty"` // as the list has it
 
 	// Of the signature, if a rule changed it.
 	Before string `json:"before,omitempty"`
@@ -71,6 +73,8 @@ func (s Step) String() string {
 		why = "irrelevant: matches " + s.Pattern
 	case Repeated:
 		why = "skipped: the same module again"
+	case Recursion:
+		why = "skipped: the same function again"
 	case Prefix:
 		why = "kept, prefix: continues after " + s.Pattern
 	case Last:
@@ -82,6 +86,9 @@ func (s Step) String() string {
 	if s.Inline {
 		kind = "inlined call of frame"
 	}
+	if s.Exception != "" {
+		kind = s.Exception + " " + kind
+	}
 	return fmt.Sprintf("%s %d %q: %s", kind, *s.Frame, s.Name, why)
 }
 
@@ -91,7 +98,14 @@ func Generate(c *Crash, l *Lists) Result {
 		l = Default()
 	}
 	r := Result{Notes: []string{}, Steps: []Step{}}
-	l.fromStack(c, &r)
+	switch {
+	case !c.isJava():
+		l.fromStack(c, &r)
+	case l.defects:
+		legacyJava(c, &r)
+	default:
+		l.fromJava(c, &r)
+	}
 	for _, rule := range rules {
 		after, note := rule.apply(l, c, &r)
 		before := r.Signature // of another thread, if the rule chose one

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"salvage/config"
+	"salvage/internal/crash"
 	"salvage/internal/errs"
 	"salvage/signature"
 )
@@ -61,6 +62,11 @@ func (p *program) signature(o *signatureOptions) error {
 	if err := json.Unmarshal(data, &c); err != nil {
 		return fmt.Errorf("%w: %w", errs.Public(errs.Invalid, "Standard input has no crash data: %v.", err), err)
 	}
+	if c.JavaException == nil && c.JavaStackTrace != "" && !o.legacyJava {
+		if c.JavaException, err = javaOfText(c.JavaStackTrace); err != nil {
+			return err
+		}
+	}
 	r := signature.Generate(&c, lists)
 	if !o.explain {
 		e := json.NewEncoder(p.out)
@@ -76,4 +82,18 @@ func (p *program) signature(o *signatureOptions) error {
 	}
 	_, err = fmt.Fprintln(p.out, r.Signature)
 	return err
+}
+
+// javaOfText makes the structure of a text, as the processor does; nil if it is no stack trace.
+func javaOfText(text string) (*signature.JavaException, error) {
+	e, err := crash.ParseJavaStackTrace(text)
+	if err != nil {
+		return nil, nil
+	}
+	data, err := json.Marshal(e.Public())
+	if err != nil {
+		return nil, err
+	}
+	j := new(signature.JavaException)
+	return j, json.Unmarshal(data, j)
 }

@@ -24,7 +24,10 @@ import (
 	"golang.org/x/term"
 
 	"salvage/config"
+	"salvage/debug"
+	"salvage/debug/debugid"
 	"salvage/debug/object"
+	"salvage/debug/proguard"
 	"salvage/internal/errs"
 )
 
@@ -351,7 +354,10 @@ func (o *symbolsPutOptions) put(ctx context.Context, c candidate, bar *progressb
 	}
 	defer f.Close()
 	obj, err := object.Open(f.Data)
+	var id debugid.ID
 	switch {
+	case errors.Is(err, debug.ErrUnsupported) && proguard.Probe(f.Data):
+		id = proguard.Identify(f.Data).ID
 	case err != nil && c.named:
 		return fail(err)
 	case err != nil || !obj.HasSymbols && !obj.HasRules || obj.Module.ID.IsZero():
@@ -360,9 +366,11 @@ func (o *symbolsPutOptions) put(ctx context.Context, c candidate, bar *progressb
 			return fail(errs.Public(errs.Invalid, "it has no symbols, no unwind rules, or no id"))
 		}
 		return v, nil
+	default:
+		id = obj.Module.ID
 	}
 	sum := sha256.Sum256(f.Data)
-	known, err := o.list(ctx, obj.Module.ID.Breakpad())
+	known, err := o.list(ctx, id.Breakpad())
 	if err != nil {
 		return fail(err)
 	}

@@ -20,6 +20,7 @@ type Kind string
 const (
 	Symcache Kind = "symcache"
 	Cficache Kind = "cficache"
+	Mapping  Kind = "mapping" // of ProGuard or R8: the original itself
 )
 
 // Rank says how good an original is for making a derived file of a kind; higher ones win.
@@ -48,12 +49,20 @@ type Symbol struct {
 	Uploader           string // name of the token
 }
 
+// MappingFormat is the Format of mapping files.
+const MappingFormat = "proguard"
+
 // Rank is how good a derived file of a kind it gives.
 func (s *Symbol) Rank(k Kind) Rank {
-	if k == Symcache {
+	switch {
+	case k == Symcache:
 		return s.SymRank
+	case k == Cficache:
+		return s.CfiRank
+	case s.Format == MappingFormat:
+		return Best
 	}
-	return s.CfiRank
+	return None
 }
 
 const symbolColumns = "key, debug_file, debug_id, code_file, code_id, name, format, arch, sym_rank, cfi_rank, size, sha256, uploaded, uploader"

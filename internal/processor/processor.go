@@ -43,6 +43,8 @@ type Options struct {
 	walkTime time.Duration
 	workers  int
 	sweep    time.Duration
+
+	javaOrders javaOrders
 }
 
 // Options implements config.Component.
@@ -50,6 +52,9 @@ func (o *Options) Options(s *config.Spec) {
 	config.Var(s, &o.walkTime, "walk_timeout", config.Duration, config.Default("2m"), config.Doc("Longest walk of a dump. What was walked by then is kept."))
 	config.Var(s, &o.workers, "workers", config.Int, config.Default("2"), config.Doc("Crashes that are processed at once."))
 	config.Var(s, &o.sweep, "sweep", config.Duration, config.Default("10m"), config.Doc("How often to look for crashes that were stored and never queued; 0 is at the start only."))
+	config.Var(s, &o.javaOrders, "java_order", config.Parser[javaOrders]{Name: "orders", Syntax: "Product=order, …; words joined by +", Parse: parseJavaOrders}, config.Default(""),
+		config.Example("Shop=outermost-first+oldest-frame-first"),
+		config.Doc("How products order the annotation JavaException, as nothing in it says. Without: root-first+newest-frame-first, as Android's client."))
 }
 
 // Config is what a Processor needs.
@@ -141,6 +146,7 @@ func (p *Processor) readJSON(ctx context.Context, key string, v any) error {
 func (p *Processor) Process(ctx context.Context, id crash.ID) (err error) {
 	defer errs.Wrap(&err, "processor.Process(%s)", id)
 	w := work{p: p, id: id, started: p.Now(), doc: map[string]any{}, symbols: p.Symbols.Session(ctx)}
+	w.mapping = w.symbols.Mapping
 	defer w.symbols.Close()
 	if err := p.readJSON(ctx, id.RawKey(), &w.raw); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"salvage/debug/minidump"
+	"salvage/debug/proguard"
 	"salvage/internal/crash"
 	"salvage/internal/errs"
 	"salvage/internal/symbolicator"
@@ -35,6 +36,7 @@ var rules = []rule{
 	{"MozCrashReason", mozCrashReason},
 	{"Breadcrumbs", breadcrumbs},
 	{"ModulesInStack", modulesInStack},
+	{"Java", java},
 	{"SignatureGenerator", generateSignature},
 }
 
@@ -49,6 +51,7 @@ type work struct {
 	notes []string       // anybody may read them
 
 	symbols *symbolicator.Session
+	mapping func(id string) (*proguard.Mapping, error) // of the session; nil if there is none
 
 	dump minidumpTimes
 	walk json.RawMessage // of the main dump; doc["json_dump"] is the same, decoded

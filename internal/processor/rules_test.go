@@ -85,6 +85,7 @@ func TestSources(t *testing.T) {
 	annotations := map[string]any{
 		"CrashTime": "1755499100", "StartupTime": "1755499000", "InstallTime": "1755490000", "SecondsSinceLastCrash": "7", "MozCrashReason": "x",
 		"CPUMicrocodeVersion": "0x1", "Hang": "ui", "Breadcrumbs": `{"values":[{"message":"m"}]}`,
+		"JavaStackTrace": "a.B: m\n\tat c.D.e(D.java:1)\n",
 	}
 	for i, name := range []string{"rust-minidump/simple-crashpad.dmp", "rust-minidump/test.dmp", "rust-minidump/invalid-parameter.dmp"} {
 		id := id[:len(id)-8] + crash.ID(fmt.Sprint(i)) + id[len(id)-7:]

@@ -16,6 +16,17 @@ func generateSignature(_ context.Context, w *work) error {
 			return err
 		}
 	}
+	if e, ok := w.doc["java_exception"]; ok {
+		public, err := crash.Marshal(e)
+		if err != nil {
+			return err
+		}
+		if c.JavaException = new(signature.JavaException); json.Unmarshal(public, c.JavaException) != nil {
+			c.JavaException = nil
+		}
+	} else {
+		c.JavaStackTrace = text(w.doc["java_stack_trace"]) // malformed
+	}
 	c.WalkerStatus = text(w.doc["mdsw_status_string"])
 	c.AbortMessage = text(w.doc["abort_message"])
 	c.JSLargeAllocationFailure = text(w.doc["js_large_allocation_failure"])

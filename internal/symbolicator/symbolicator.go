@@ -12,12 +12,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
 	"salvage/debug/cfi"
 	"salvage/debug/debugid"
 	"salvage/debug/minidump"
+	"salvage/debug/proguard"
 	"salvage/debug/stackwalk"
 	"salvage/debug/symcache"
 	"salvage/internal/diskcache"
@@ -45,26 +47,33 @@ type Symbolicator struct {
 	answered *metrics.Counter
 }
 
-// table is a parsed derived file; one of the two is nil.
+// table is a parsed derived file; all but one are nil.
 type table struct {
-	names *symcache.Cache
-	rules *cfi.Cache
+	names   *symcache.Cache
+	rules   *cfi.Cache
+	mapping *proguard.Mapping
 }
 
 func parse(data []byte) (t table, err error) {
-	if symcache.Probe(data) {
+	switch {
+	case symcache.Probe(data):
 		t.names, err = symcache.Parse(data)
-	} else {
+	case proguard.Probe(data):
+		t.mapping, err = proguard.Parse(data)
+	default:
 		t.rules, err = cfi.Parse(data)
 	}
 	return t, err
 }
 
 func verify(t table) error {
-	if t.names != nil {
+	switch {
+	case t.names != nil:
 		return t.names.Verify()
+	case t.rules != nil:
+		return t.rules.Verify()
 	}
-	return t.rules.Verify()
+	return nil
 }
 
 // New returns a symbolicator.
@@ -75,7 +84,7 @@ func New(c Config) (*Symbolicator, error) {
 	}
 	return &Symbolicator{
 		Config: c, cache: cache,
-		answered: c.Metrics.Counter("symbolicator.modules", "Modules that were looked for, by what was found.", metrics.Tag("kind", "symcache", "cficache"), metrics.Tag("result", "found", "missing", "failed")),
+		answered: c.Metrics.Counter("symbolicator.modules", "Modules that were looked for, by what was found.", metrics.Tag("kind", "symcache", "cficache", "mapping"), metrics.Tag("result", "found", "missing", "failed")),
 	}, nil
 }
 
@@ -91,7 +100,7 @@ func key(d *metadb.Derived) string {
 func (s *Symbolicator) Ready(debugID string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	for _, kind := range []metadb.Kind{metadb.Symcache, metadb.Cficache} {
+	for _, kind := range []metadb.Kind{metadb.Symcache, metadb.Cficache, metadb.Mapping} {
 		if d, err := s.Store.Derived(ctx, debugID, kind); err == nil {
 			s.cache.Forget(key(&d))
 		}
@@ -179,7 +188,7 @@ func (s *Symbolicator) why(ctx context.Context, id debugid.ID) error {
 
 // module is what a session found of a module; each half is looked for by whoever asks first.
 type module struct {
-	names, rules half
+	names, rules, mapping half
 }
 
 type half struct {
@@ -211,7 +220,7 @@ func (s *Symbolicator) Session(ctx context.Context) *Session {
 // Close releases the files. Nothing that came from the session may be used afterwards, but for copied text.
 func (p *Session) Close() {
 	for _, m := range p.modules {
-		for _, h := range []*half{&m.names, &m.rules} {
+		for _, h := range []*half{&m.names, &m.rules, &m.mapping} {
 			if h.handle != nil {
 				h.handle.Close()
 			}
@@ -292,6 +301,41 @@ func (p *Session) Names(m *minidump.Module, addr uint64) []stackwalk.Name {
 	return nil
 }
 
+// Mapping returns the mapping file of a shrunk program by its id, or by the start of R8's hash of it; nil if it
+// is not there. Of an id it is remembered that it was asked for.
+func (p *Session) Mapping(id string) (*proguard.Mapping, error) {
+	debugID, err := debugid.Parse(id)
+	if err != nil || debugID.IsZero() || debugID.PDB20 {
+		if debugID, err = p.s.mappingByHash(p.ctx, id); err != nil || debugID.IsZero() {
+			return nil, err
+		}
+	}
+	h := p.get(&p.module(p.seen(&minidump.Module{DebugID: debugID, DebugFile: "mapping.txt"})).mapping, debugID, metadb.Mapping)
+	if errs.Retryable(h.err) {
+		return nil, h.err
+	}
+	return h.table.mapping, nil
+}
+
+// mappingByHash returns the id of the newest mapping whose hash starts like that.
+func (s *Symbolicator) mappingByHash(ctx context.Context, start string) (id debugid.ID, err error) {
+	const least = 7 // digits: R8's own choice
+	if len(start) < least || strings.Trim(start, "0123456789abcdef") != "" {
+		return id, nil
+	}
+	err = s.Store.DB.View(ctx, func(tx *sql.Tx) error {
+		found, err := metadb.RecentSymbols(ctx, tx, start, 100)
+		for _, f := range found {
+			if f.Format == metadb.MappingFormat && strings.HasPrefix(f.CodeID, start) {
+				id, err = debugid.Parse(f.DebugID)
+				break
+			}
+		}
+		return err
+	})
+	return id, err
+}
+
 // Symbols implements stackwalk.Provider. A module that no frame touched was not looked for.
 func (p *Session) Symbols(m *minidump.Module) stackwalk.Symbols {
 	p.mu.Lock()
@@ -315,7 +359,7 @@ func (p *Session) Missing() (all []metadb.Missing) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id, m := range p.modules {
-		for kind, h := range map[metadb.Kind]*half{metadb.Symcache: &m.names, metadb.Cficache: &m.rules} {
+		for kind, h := range map[metadb.Kind]*half{metadb.Symcache: &m.names, metadb.Cficache: &m.rules, metadb.Mapping: &m.mapping} {
 			rank := h.derived.Rank
 			if h.err != nil {
 				rank = metadb.None

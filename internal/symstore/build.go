@@ -14,6 +14,7 @@ import (
 
 	"salvage/debug/cfi"
 	"salvage/debug/object"
+	"salvage/debug/proguard"
 	"salvage/debug/symbols"
 	"salvage/debug/symcache"
 	"salvage/internal/blob"
@@ -23,13 +24,21 @@ import (
 	"salvage/internal/queue"
 )
 
-var kinds = []metadb.Kind{metadb.Symcache, metadb.Cficache}
+// kinds are those that there can be of a debug id.
+func (st *state) kinds() []metadb.Kind {
+	for i := range st.originals {
+		if st.originals[i].Format == metadb.MappingFormat {
+			return []metadb.Kind{metadb.Mapping}
+		}
+	}
+	return []metadb.Kind{metadb.Symcache, metadb.Cficache}
+}
 
 // revisions of the derived files. Raise one whenever the bytes that are built from an unchanged original
 // may change: with the version or revision of a format in debug/symcache and debug/cfi (a test compares
 // them), with a fix to a reader of debug information, with a change to how this package calls them. Files
 // of another revision are built again by the next Build of their debug id.
-var revisions = map[metadb.Kind]int{metadb.Symcache: 1, metadb.Cficache: 1}
+var revisions = map[metadb.Kind]int{metadb.Symcache: 1, metadb.Cficache: 1, metadb.Mapping: 1}
 
 // state is what is known of a debug id.
 type state struct {
@@ -44,7 +53,7 @@ func (s *Store) state(ctx context.Context, debugID string) (st *state, err error
 		if st.originals, err = metadb.SymbolsByDebugID(ctx, tx, debugID); err != nil {
 			return err
 		}
-		for _, k := range kinds {
+		for _, k := range st.kinds() {
 			d, err := metadb.GetDerived(ctx, tx, debugID, k)
 			if err == nil {
 				st.derived[k] = d
@@ -154,7 +163,7 @@ func (b *build) close() {
 }
 
 func (b *build) all(ctx context.Context) error {
-	for _, k := range kinds {
+	for _, k := range b.kinds() {
 		done, err := b.done(ctx, b.state, k)
 		if err == nil && !done {
 			err = b.one(ctx, k)
@@ -269,6 +278,9 @@ func (b *build) from(ctx context.Context, k metadb.Kind, row *metadb.Symbol, w i
 	if err != nil {
 		return p, err
 	}
+	if k == metadb.Mapping {
+		return mapping(src.m.Data, w)
+	}
 	if src.e != nil {
 		return p, src.e
 	}
@@ -308,6 +320,22 @@ func names(ctx context.Context, o *object.Object, module *symbols.Module, w io.W
 	}
 	p.size = int64(st.Bytes)
 	return p, nil
+}
+
+// mapping copies a mapping file that can be read.
+func mapping(data []byte, w io.Writer) (p product, err error) {
+	m, err := proguard.Parse(data)
+	switch {
+	case err != nil:
+		return p, err
+	case m.Counts.Classes == 0:
+		return p, errs.Public(errs.Corrupt, "it names no class")
+	case m.Counts.Bad > 0:
+		p.lost = fmt.Sprintf("%d lines of it cannot be used", m.Counts.Bad)
+	}
+	n, err := w.Write(data)
+	p.rank, p.size = metadb.Best, int64(n)
+	return p, err
 }
 
 func rules(o *object.Object, module *symbols.Module, w io.Writer, rep *object.Report, p product) (product, error) {

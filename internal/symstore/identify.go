@@ -13,6 +13,7 @@ import (
 	"salvage/debug/debugid"
 	"salvage/debug/object"
 	"salvage/debug/object/elf"
+	"salvage/debug/proguard"
 	"salvage/debug/symbols"
 	"salvage/internal/blob"
 	"salvage/internal/errs"
@@ -38,8 +39,10 @@ func (c *content) result() Result {
 func identify(data []byte, info *PutInfo) (c content, err error) {
 	o, err := object.Open(data)
 	switch {
+	case errors.Is(err, debug.ErrUnsupported) && proguard.Probe(data):
+		return c, c.mapping(data, info)
 	case errors.Is(err, debug.ErrUnsupported):
-		return c, fmt.Errorf("%w: %w", errs.Public(errs.Unsupported, "This is not a file that symbols are read from: an ELF file or a Breakpad symbol file."), err)
+		return c, fmt.Errorf("%w: %w", errs.Public(errs.Unsupported, "This is not a file that symbols are read from: an ELF file, a Breakpad symbol file or a mapping of ProGuard or R8."), err)
 	case err != nil:
 		return c, errs.Public(errs.KindOf(err), "The file cannot be read: %v.", err)
 	}
@@ -64,6 +67,20 @@ func identify(data []byte, info *PutInfo) (c content, err error) {
 		return c, err
 	}
 	return c, c.name(info, image)
+}
+
+// mapping reads what a mapping file is. It is found by the UUID of its content, and by R8's hash as a code id.
+func (c *content) mapping(data []byte, info *PutInfo) error {
+	id := proguard.Identify(data)
+	c.module.ID, c.module.Name = id.ID, "mapping.txt"
+	c.Format, c.DebugID, c.CodeID, c.symbols = metadb.MappingFormat, id.ID.Breakpad(), id.MapHash, true
+	if id.Changed {
+		c.warning = "It was changed since R8 wrote it."
+	}
+	if err := c.checkID(info.DebugID); err != nil {
+		return err
+	}
+	return c.name(info, true)
 }
 
 // breakpad counts the records of a .sym file.

@@ -117,7 +117,7 @@ func New(c Config) (*Store, error) {
 		uploads: r.Counter("symstore.upload", "Symbol files by what became of them.", metrics.Tag("result", stored, exists, superseded, kept, "refused", "failed")),
 		size: r.Histogram("symstore.upload_size", "Size of symbol files that were accepted, after inflating.", metrics.Unit("bytes"),
 			metrics.Buckets(1<<14, 1<<17, 1<<20, 1<<23, 1<<26, 1<<29, 1<<32)),
-		builds:    r.Timer("symstore.build", "Time to build a derived file.", metrics.Tag("kind", string(metadb.Symcache), string(metadb.Cficache)), metrics.Tag("result", "success", "fail")),
+		builds:    r.Timer("symstore.build", "Time to build a derived file.", metrics.Tag("kind", string(metadb.Symcache), string(metadb.Cficache), string(metadb.Mapping)), metrics.Tag("result", "success", "fail")),
 		downloads: r.Counter("symstore.download", "Requests for symbol files.", metrics.Tag("result", "hit", "same", "redirect", "miss")),
 	}, nil
 }
@@ -314,7 +314,7 @@ func (s *Store) ensure(ctx context.Context, debugID string) error {
 	if err != nil {
 		return err
 	}
-	for _, k := range kinds {
+	for _, k := range st.kinds() {
 		if done, err := s.done(ctx, st, k); err != nil {
 			return err
 		} else if !done {

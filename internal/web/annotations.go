@@ -21,8 +21,11 @@ var elsewhere = map[string]bool{
 	"json_dump": true, "signature_steps": true, "processor_notes": true, "processor_history": true,
 }
 
-// shownAs are annotations that the page shows as the field that a rule makes of them.
-var shownAs = map[string]string{"breadcrumbs": "Breadcrumbs"}
+// madeOf are annotations that are there as a field which a rule makes of them.
+var madeOf = map[string]string{"breadcrumbs": "Breadcrumbs", "java_exception": "JavaException", "java_stack_trace_raw": "JavaStackTrace"}
+
+// panels are fields that have a part of the page, and count among what is hidden from others.
+var panels = map[string]bool{"breadcrumbs": true, "java_exception": true, "java_exception_raw": true}
 
 // annotations fills in both sections. It takes from the protected part of a crash only a number, unless
 // p is for somebody who may see it.
@@ -37,7 +40,7 @@ func (s *Web) annotations(ctx context.Context, p *reportPage, id crash.ID, doc *
 		return err
 	}
 	used := map[string]bool{} // annotations that are there as a field
-	for field, name := range shownAs {
+	for field, name := range madeOf {
 		_, inPublic := doc.Public[field]
 		_, inProtected := doc.Protected[field]
 		used[name] = inPublic || inProtected
@@ -110,7 +113,7 @@ func rowsOf(values map[string]json.RawMessage, sent map[string]any, used map[str
 	markUsed(values, sent, used)
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		text := jsonText(values[name])
-		if elsewhere[name] || shownAs[name] != "" || strings.TrimSpace(text) == "" {
+		if elsewhere[name] || panels[name] || strings.TrimSpace(text) == "" {
 			continue
 		}
 		if len(rows) == maxAnnotations {

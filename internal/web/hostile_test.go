@@ -145,6 +145,7 @@ func TestProtected(t *testing.T) {
 	doc := r.doc(id)
 	n := 0
 	secret := func() string { n++; return fmt.Sprintf("PROTECTED-%d", n) }
+	madeOf := map[string]bool{"Breadcrumbs": true, "JavaException": true, "JavaStackTrace": true}
 	annotations, both := map[string]any{"Version": "1.0"}, 0
 	for _, f := range crash.Fields() {
 		if f.Protected && f.Name != "" {
@@ -152,11 +153,13 @@ func TestProtected(t *testing.T) {
 		}
 		if f.Protected && f.Annotation != "" {
 			annotations[f.Annotation] = secret()
-			if f.Name != "" || f.Annotation == "Breadcrumbs" || f.Never {
+			if f.Name != "" || madeOf[f.Annotation] || f.Never {
 				both++ // shown as the field, or not at all
 			}
 		}
 	}
+	doc["java_exception_raw"] = javaException(doc["java_exception_raw"])
+	doc["java_exception"] = javaException(nil)
 	doc["breadcrumbs"] = []any{map[string]any{"message": doc["breadcrumbs"]}}
 	doc["a_field_of_tomorrow"], annotations["anything"] = secret(), secret()
 	dump := doc["json_dump"].(map[string]any)
@@ -186,7 +189,7 @@ func TestProtected(t *testing.T) {
 	public := r.get("/report/" + string(id))
 	hidden := 0
 	for _, f := range crash.Fields() {
-		if f.Protected && !f.Never && f.Annotation != "Breadcrumbs" {
+		if f.Protected && !f.Never && !madeOf[f.Annotation] {
 			hidden++
 		}
 	}

@@ -114,6 +114,29 @@ func TestFields(t *testing.T) {
 	}
 }
 
+// TestJavaReport: exceptions stand where the stack does, their messages only for those who may see them.
+func TestJavaReport(t *testing.T) {
+	r := newRig(t, nil)
+	id := r.newID(now)
+	r.putProcessed(id, map[string]any{"signature": "java.lang.NullPointerException: at org.demo.Store.load(Store.kt)",
+		"java_exception": javaException(nil), "java_exception_raw": javaException("name of <somebody>\nis null")})
+	page := func(message string) []string {
+		return []string{
+			`<span class="bad"><b>java.lang.NullPointerException</b></span>`, `<a href="#java">Exception</a>`, `Exception <small>2 in all`,
+			`<h3 class="thrown root"><span class="tag">root cause</span> <b>java.lang.NullPointerException</b>` + message + `</h3>`,
+			`<tr class="top"><td class="n">0<td class="fn">org.demo.Store.load<td class="src">Store.kt:41
+<tr><td class="n">1<td class="fn no">jdk.Method.invoke0<td class="src">native method`,
+			`<h3 class="thrown"><span class="tag quiet">caused by the one above</span> <b>org.demo.Failed&lt;T&gt;</b>` + message + `</h3>`,
+			`<summary>1 suppressed</summary>`, `<b>a.Closed</b></h3>`, "It came without frames.",
+		}
+	}
+	p := r.get("/report/" + string(id))
+	p.want(t, 200, page("")...)
+	p.without(t, "somebody", `id="stack"`, `<th scope="row">java_exception`)
+	r.get("/report/"+string(id), r.asAdmin()).want(t, 200, page(`<span class="said">name of &lt;somebody&gt;
+is null</span>`)...)
+}
+
 // TestReportParts are crashes that lack something.
 func TestReportParts(t *testing.T) {
 	r := newRig(t, nil)

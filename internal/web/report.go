@@ -40,6 +40,7 @@ type reportPage struct {
 	Uptime          string
 	Like            string // how many crashes have this signature
 	Steps           []string
+	Java            *javaView  // nil: no exception of Java
 	Stack           *stackView // nil: no dump was walked
 	NoStack         string     // why
 	Facts           []fact
@@ -236,6 +237,9 @@ func (s *Web) reportPage(ctx context.Context, id crash.ID, doc *crash.Processed,
 	}
 	p.Like = s.like(ctx, name)
 	p.steps(f["signature_steps"], b)
+	if p.Java = javaOf(f["java_exception_raw"], b); p.Java == nil { // which is for some readers only
+		p.Java = javaOf(f["java_exception"], b)
+	}
 	if err := p.stack(f, b); err != nil {
 		return nil, err
 	}
@@ -291,8 +295,8 @@ func (p *reportPage) stack(f fields, b *budget) error {
 		p.NoStack = "No dump was walked."
 		switch status := f.text("mdsw_status_string"); status {
 		case "", "OK":
-			if f.text("java_exception") != "" {
-				p.NoStack = "This crash has a Java exception instead of a dump."
+			if p.Java != nil {
+				p.NoStack = ""
 			}
 		case "MissingMinidump":
 			p.NoStack = "The dump is not stored any more."

@@ -39,6 +39,9 @@ func chromium(t *testing.T, program string, args ...string) (dom, log string) {
 // answer to a form, which a browser without a driver cannot send.
 func browserSite(r *rig) (site *httptest.Server, pages map[string]string) {
 	id := r.demo()
+	java := r.newID(now)
+	r.putProcessed(java, map[string]any{"signature": "java.lang.NullPointerException: at org.demo.Store.load(Store.kt)", "product": "Shop", "version": "3.1", "os_pretty_version": "Android 15",
+		"java_exception": javaException(nil), "java_exception_raw": javaException("name of the cart is null"), "breadcrumbs": r.doc(java)["breadcrumbs"], "crash_time": 1796104867})
 	waiting, parked := r.waiting("waiting"), r.waiting("parked")
 	var form bytes.Buffer
 	m := multipart.NewWriter(&form)
@@ -67,7 +70,7 @@ func browserSite(r *rig) (site *httptest.Server, pages map[string]string) {
 	r.Cleanup(site.Close)
 	return site, map[string]string{
 		"home": "/", "home-filtered": "/?product=CrashApp&version=1.0&days=14", "report": "/report/" + string(id), "report-public": "/public/report/" + string(id),
-		"waiting": "/report/" + string(waiting), "parked": "/report/" + string(parked), "signature": "/signature/?" + url.Values{"signature": {"func | bar | foo | main"}}.Encode(),
+		"java": "/report/" + string(java), "waiting": "/report/" + string(waiting), "parked": "/report/" + string(parked), "signature": "/signature/?" + url.Values{"signature": {"func | bar | foo | main"}}.Encode(),
 		"signature-none": "/signature/?signature=none", "symbols": "/symbols", "fields": "/public/fields", "open": "/open", "walked": "/posted/open", "symbolicated": "/posted/text",
 		"login": "/public/login?next=/symbols", "error": "/report/nonsense",
 	}

@@ -79,6 +79,8 @@ func (s *Web) serveSymbols(w http.ResponseWriter, r *http.Request, who access.Pr
 func gives(f *metadb.Symbol) string {
 	names := [...]string{metadb.Poor: "function names", metadb.Fair: "names and lines", metadb.Best: "names, lines and inlines"}[min(max(f.SymRank, 0), metadb.Best)]
 	switch {
+	case f.Format == metadb.MappingFormat:
+		return "names of Java"
 	case f.CfiRank == metadb.None && names == "":
 		return "nothing"
 	case f.CfiRank == metadb.None:

@@ -78,7 +78,7 @@ func New(c Config) (*Web, error) {
 		return nil, err
 	}
 	for _, name := range names { // a set for each, since all define "main"
-		t, err := template.ParseFS(templates, "templates/layout.tmpl", "templates/shared.tmpl", "templates/stack.tmpl", name)
+		t, err := template.ParseFS(templates, "templates/layout.tmpl", "templates/shared.tmpl", "templates/stack.tmpl", "templates/java.tmpl", name)
 		if err != nil {
 			return nil, err
 		}

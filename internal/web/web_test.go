@@ -231,6 +231,20 @@ func (r *rig) doc(id crash.ID) map[string]any {
 	}
 }
 
+// javaException is an exception that another one led to, each with a message.
+func javaException(message any) map[string]any {
+	frame := func(module, function string, line int, file string) map[string]any {
+		return map[string]any{"module": module, "function": function, "in_app": line > 0, "lineno": line, "filename": file}
+	}
+	root := map[string]any{"module": "java.lang", "type": "NullPointerException", "frames": []any{frame("org.demo.Store", "load", 41, "Store.kt"), frame("jdk.Method", "invoke0", -2, "Method.java")}}
+	outer := map[string]any{"module": "org.demo", "type": "Failed<T>", "frames": []any{frame("org.demo.App", "start", 14, "App.kt")},
+		"suppressed": []any{map[string]any{"values": []any{map[string]any{"stacktrace": map[string]any{"module": "a", "type": "Closed"}}}}}}
+	if message != nil {
+		root["value"], outer["value"] = message, message
+	}
+	return map[string]any{"exception": map[string]any{"values": []any{map[string]any{"stacktrace": root}, map[string]any{"stacktrace": outer}}}}
+}
+
 // index adds a crash to the index.
 func (r *rig) index(id crash.ID, at time.Time, values map[string]string) {
 	r.Helper()

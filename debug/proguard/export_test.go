@@ -1,0 +1,6 @@
+package proguard
+
+var (
+	Descriptor = descriptor
+	Hash       = hash
+)
