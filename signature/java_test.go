@@ -390,3 +390,26 @@ func FuzzJava(f *testing.F) {
 		}
 	})
 }
+
+// TestJavaDistinct: the recorded crashes are of different causes, and so are their signatures.
+func TestJavaDistinct(t *testing.T) {
+	archive, err := txtar.ParseFile("../examples/javacrash/testdata/plain.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]string{}
+	for _, f := range archive.Files {
+		name, ok := strings.CutSuffix(f.Name, ".json")
+		if !ok {
+			continue
+		}
+		s := signature.Generate(decode(t, `{"java_exception":`+string(f.Data)+`}`), nil).Signature
+		if other := names[s]; other != "" {
+			t.Errorf("%s and %s are both %s", name, other, s)
+		}
+		names[s] = name
+	}
+	if len(names) < 15 {
+		t.Errorf("only %d crashes: %v", len(names), names)
+	}
+}

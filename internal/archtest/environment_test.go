@@ -16,9 +16,8 @@ var readsEnvironment = map[string][]string{
 
 // mayReadEnvironment are the packages that may, each with the reason. All others have options of package config.
 var mayReadEnvironment = map[string]string{
-	"config":              "does it for the others",
-	"internal/debugtest":  "tests: where fixtures are, and which tools must be there",
-	"internal/httpserver": "asks whether GOMEMLIMIT is set, which is Go's variable and has Go's syntax",
+	"config":             "does it for the others",
+	"internal/debugtest": "tests: where fixtures are, and which tools must be there",
 }
 
 // environmentReads returns the reads of the environment in f.

@@ -13,10 +13,10 @@ import (
 // SetMemoryLimit sets Go's memory limit to a fraction of the memory this process may use: the smallest
 // limit of its control groups (v2 or v1), or the machine's memory. It returns the limit in bytes.
 //
-// It returns 0 and does nothing where GOMEMLIMIT is set, where the system does not say (all but Linux),
+// It returns 0 and does nothing where there is a limit, as GOMEMLIMIT sets one, where the system does not say (all but Linux),
 // or if fraction is not above 0. The limit is soft: the collector works harder near it.
 func SetMemoryLimit(fraction float64) int64 {
-	if os.Getenv("GOMEMLIMIT") != "" || !(fraction > 0) {
+	if debug.SetMemoryLimit(-1) != math.MaxInt64 || !(fraction > 0) {
 		return 0
 	}
 	memory := availableMemory(os.DirFS("/"))
