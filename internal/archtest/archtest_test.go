@@ -65,6 +65,7 @@ var rules = []rule{
 	{pkg: "internal/crashindex/sqlindex", may: []string{"internal/errs", "internal/crash", "internal/crashindex", "internal/sqldb"}},
 	{pkg: "internal/crashindex/indextest", may: []string{"internal/errs", "internal/crash", "internal/crashindex", "internal/crashindex/memindex"}},
 	{pkg: "internal/crashindex/...", may: []string{"internal/errs", "internal/crash", "internal/crashindex"}},
+	{pkg: "internal/combine", may: []string{"internal/errs"}},
 	{pkg: "internal/access", may: []string{"internal/errs", "internal/sqldb"}},
 	// Layer 4: no engine.
 	{pkg: "internal/collector", may: []string{"config", "metrics", "internal/errs", "internal/crash", "internal/httpserver", "internal/blob"}},
@@ -74,6 +75,7 @@ var rules = []rule{
 	// Layer 5.
 	{pkg: "internal/web", may: []string{"metrics", "signature", "internal/errs", "internal/crash", "internal/httpserver", "internal/access", "internal/blob", "internal/sqldb", "internal/metadb", "internal/queue", "internal/crashindex", "internal/processor"}},
 	// Layer 6: nobody imports it.
+	{pkg: "cmd/pmac", may: []string{"config", "config/inifile", "internal/combine", "internal/errs", "github.com/spf13/cobra", "github.com/pelletier/go-toml/v2", "golang.org/x/term"}},
 	{pkg: "cmd/salvage", may: []string{"config/...", "metrics/...", "signature", "debug/...", "internal/...", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/schollz/progressbar/v3", "golang.org/x/term"}},
 }
 
