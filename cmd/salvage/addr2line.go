@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -61,8 +60,9 @@ type symbolTable struct {
 
 func (t *symbolTable) Close() error { return t.closer.Close() }
 
-// openSymbols opens a lookup file, or makes one in memory from any debug file.
-func (p *program) openSymbols(ctx context.Context, path string) (t *symbolTable, err error) {
+// openSymbols opens a lookup file, or makes one in memory from any debug file. It may know no more than the
+// addresses, if there are any.
+func (p *program) openSymbols(ctx context.Context, path string, addresses []string) (t *symbolTable, err error) {
 	f, err := openFile(path)
 	if err != nil {
 		return nil, err
@@ -80,18 +80,24 @@ func (p *program) openSymbols(ctx context.Context, path string) (t *symbolTable,
 	if err != nil {
 		return nil, err
 	}
-	var out bytes.Buffer
+	var asked pages
+	for _, text := range addresses {
+		if addr, err := parseAddress(text); err == nil {
+			asked.add(addr - min(addr, obj.Module.ImageBase))
+		}
+	}
+	asked.sort()
 	var report object.Report
-	if _, err := symcache.Build(ctx, &out, &obj.Module, obj.Symbols(ctx, &report), symcache.Options{}); err != nil {
+	c, err := debugFile{obj, f}.names(ctx, asked, nil, &report)
+	if err != nil {
 		return nil, err
 	}
 	p.warn(path, &report)
-	c, err := symcache.Parse(out.Bytes())
-	return &symbolTable{c, io.NopCloser(nil)}, err
+	return &symbolTable{c, io.NopCloser(nil)}, nil
 }
 
 func (p *program) addr2line(ctx context.Context, args []string, o *addr2lineOptions) (err error) {
-	t, err := p.openSymbols(ctx, o.exe)
+	t, err := p.openSymbols(ctx, o.exe, args)
 	if err != nil {
 		return err
 	}
@@ -151,7 +157,7 @@ type llvmFrame struct {
 }
 
 func (a *answerer) answer(text string) error {
-	addr, err := strconv.ParseUint(strings.TrimPrefix(strings.TrimPrefix(text, "0x"), "0X"), 16, 64)
+	addr, err := parseAddress(text)
 	if err != nil {
 		if a.o.style == "JSON" {
 			return a.json(map[string]any{"Error": map[string]string{"Message": "unable to parse arguments: " + text}, "ModuleName": a.o.exe})

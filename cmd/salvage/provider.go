@@ -8,9 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
+	"salvage/debug/breakpad"
 	"salvage/debug/cfi"
 	"salvage/debug/debugid"
 	"salvage/debug/minidump"
@@ -25,24 +27,36 @@ import (
 type fileProvider struct {
 	ctx     context.Context
 	folders []string
-	files   map[debugid.ID][]*object.Object
+	files   map[debugid.ID][]debugFile
 	closers []func() error
+
+	asked map[*minidump.Module]*pages // nil: not known
 
 	mu      sync.Mutex
 	modules map[*minidump.Module]*moduleSymbols
 }
 
-// moduleSymbols is what was found for a module; done once, by whoever asks first.
+// moduleSymbols is what was found for a module, by whoever asked first.
 type moduleSymbols struct {
-	once  sync.Once
-	names *symcache.Cache // nil: none
-	rules *cfi.Cache      // nil: none
+	mu     sync.Mutex
+	loaded bool
+	part   pages // that names and rules are known of; nil: all
+	found  []debugFile
+	moduleTables
 	state stackwalk.Symbols
 }
 
+type moduleTables struct {
+	names *symcache.Cache // nil: none
+	rules *cfi.Cache      // nil: none
+}
+
+// expect tells p which dump will be walked, so that it makes ready only what that takes.
+func (p *fileProvider) expect(d *minidump.Dump) { p.asked = askedIn(d) }
+
 // newFileProvider opens paths: folders, or files.
 func newFileProvider(ctx context.Context, paths []string) (*fileProvider, error) {
-	p := &fileProvider{ctx: ctx, files: map[debugid.ID][]*object.Object{}, modules: map[*minidump.Module]*moduleSymbols{}}
+	p := &fileProvider{ctx: ctx, files: map[debugid.ID][]debugFile{}, modules: map[*minidump.Module]*moduleSymbols{}}
 	for _, path := range paths {
 		info, err := os.Stat(path)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -73,7 +87,7 @@ func (p *fileProvider) addFile(path string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	p.files[o.Module.ID] = append(p.files[o.Module.ID], o)
+	p.files[o.Module.ID] = append(p.files[o.Module.ID], debugFile{o, f})
 	return nil
 }
 
@@ -88,79 +102,109 @@ func (p *fileProvider) Close() error {
 
 func (p *fileProvider) module(m *minidump.Module) *moduleSymbols {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	s := p.modules[m]
 	if s == nil {
 		s = new(moduleSymbols)
 		p.modules[m] = s
 	}
-	p.mu.Unlock()
-	s.once.Do(func() { p.load(m, s) })
 	return s
 }
 
-// load looks for the files of a module and makes of the best ones what answers questions: names from
-// debug information before symbol tables, rules from whatever has them.
-func (p *fileProvider) load(m *minidump.Module, s *moduleSymbols) {
-	if m.DebugID.IsZero() {
-		s.state = stackwalk.Symbols{Missing: true, Reason: "the dump has no debug id for the module"}
-		return
+// at returns what answers questions about an address of a module.
+func (p *fileProvider) at(m *minidump.Module, addr uint64) moduleTables {
+	s := p.module(m)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.loaded {
+		s.loaded = true
+		if asked := p.asked[m]; asked != nil && asked.has(addr) {
+			s.part = *asked
+		}
+		p.find(m, s)
+		p.load(s)
+	} else if s.part != nil && !s.part.has(addr) {
+		s.part = nil
+		p.load(s)
 	}
-	found, err := p.find(m)
-	if err != nil {
-		s.state.Corrupt, s.state.Reason = true, err.Error()
-	}
-	var names *object.Object
-	for _, o := range found {
-		if o.HasSymbols && (names == nil || o.HasDebugInfo && !names.HasDebugInfo) {
-			names = o
+	return s.moduleTables
+}
+
+// load makes of the best of the files what answers questions: names from debug information before symbol
+// tables, rules from whatever has them.
+func (p *fileProvider) load(s *moduleSymbols) {
+	s.moduleTables = moduleTables{}
+	builders := make([]*cfi.Builder, len(s.found)) // with the rules that came with names
+	best := -1
+	for i, f := range s.found {
+		if f.HasSymbols && (best < 0 || f.HasDebugInfo && !s.found[best].HasDebugInfo) {
+			best = i
 		}
 	}
-	if names != nil {
-		var out bytes.Buffer
+	if best >= 0 {
+		f := s.found[best]
+		if cpu := cfi.CPUByName(f.Module.Arch); cpu != nil && breakpad.Probe(f.file.Data) {
+			builders[best] = cfi.NewBuilder(cpu, f.BigEndian())
+		}
 		var rep object.Report
-		if _, err := symcache.Build(p.ctx, &out, &names.Module, names.Symbols(p.ctx, &rep), symcache.Options{}); err != nil {
+		names, err := f.names(p.ctx, s.part, builders[best], &rep)
+		if err != nil {
 			s.state.Corrupt, s.state.Reason = true, err.Error()
-		} else if s.names, err = symcache.Parse(out.Bytes()); err == nil {
-			s.state.Loaded = true
+		} else {
+			s.names, s.state.Loaded = names, true
 		}
 		if rep.Lost > 0 {
 			s.state.Corrupt = true
 			s.state.Reason = fmt.Sprintf("%d records of the symbols cannot be used", rep.Lost)
 		}
 	}
-	for _, o := range found {
-		cpu := cfi.CPUByName(o.Module.Arch)
-		if s.rules != nil || !o.HasRules || cpu == nil {
+	for i, f := range s.found {
+		cpu, b := cfi.CPUByName(f.Module.Arch), builders[i]
+		if !f.HasRules || cpu == nil {
 			continue
+		}
+		if b == nil {
+			b = cfi.NewBuilder(cpu, f.BigEndian())
+			var rep object.Report
+			if err := f.Rules(b, &rep); err != nil {
+				continue
+			}
 		}
 		var out bytes.Buffer
-		var rep object.Report
-		b := cfi.NewBuilder(cpu, o.BigEndian())
-		if err := o.Rules(b, &rep); err != nil {
-			continue
-		}
-		if st, err := b.Write(&out, o.Module.ID); err == nil && st.Ranges > 0 {
+		if st, err := b.Write(&out, f.Module.ID); err == nil && st.Ranges > 0 {
 			s.rules, _ = cfi.Parse(out.Bytes())
+			break
 		}
 	}
-	if len(found) == 0 && !s.state.Corrupt {
+}
+
+// find looks for the files of a module: those given, then those in folders.
+func (p *fileProvider) find(m *minidump.Module, s *moduleSymbols) {
+	if m.DebugID.IsZero() {
+		s.state = stackwalk.Symbols{Missing: true, Reason: "the dump has no debug id for the module"}
+		return
+	}
+	s.found = slices.Clone(p.files[m.DebugID])
+	problems := p.findInFolders(m, s)
+	switch {
+	case len(s.found) > 0:
+	case len(problems) > 0:
+		s.state.Corrupt, s.state.Reason = true, errors.Join(problems...).Error()
+	default:
 		s.state.Missing, s.state.Reason = true, "no symbols for the module were found"
 	}
 }
 
-// find returns the files for a module: those given, then those in folders.
-func (p *fileProvider) find(m *minidump.Module) ([]*object.Object, error) {
-	found := p.files[m.DebugID]
+func (p *fileProvider) findInFolders(m *minidump.Module, s *moduleSymbols) (problems []error) {
 	// What a dump says becomes part of a path.
 	leaf := m.DebugFile[strings.LastIndexAny(m.DebugFile, `/\`)+1:]
 	if leaf == "" || leaf == "." || leaf == ".." || strings.ContainsRune(leaf, 0) {
-		return found, nil
+		return nil
 	}
 	base := leaf
 	if n := len(leaf) - len(".pdb"); n > 0 && strings.EqualFold(leaf[n:], ".pdb") {
 		base = leaf[:n]
 	}
-	var problems []error
 	for _, folder := range p.folders {
 		dir := filepath.Join(folder, leaf, m.DebugID.Breakpad())
 		for _, name := range []string{leaf + ".dbg", leaf, base + ".sym"} {
@@ -180,18 +224,15 @@ func (p *fileProvider) find(m *minidump.Module) ([]*object.Object, error) {
 				problems = append(problems, fmt.Errorf("%s: %w", path, err))
 				continue
 			}
-			found = append(found, o)
+			s.found = append(s.found, debugFile{o, f})
 		}
 	}
-	if len(found) > 0 {
-		return found, nil
-	}
-	return nil, errors.Join(problems...)
+	return problems
 }
 
 // Rules implements stackwalk.Provider.
 func (p *fileProvider) Rules(m *minidump.Module, addr uint64) (cfi.Rules, bool) {
-	if c := p.module(m).rules; c != nil {
+	if c := p.at(m, addr).rules; c != nil {
 		return c.Lookup(addr)
 	}
 	return cfi.Rules{}, false
@@ -199,7 +240,7 @@ func (p *fileProvider) Rules(m *minidump.Module, addr uint64) (cfi.Rules, bool) 
 
 // Covered implements stackwalk.Provider.
 func (p *fileProvider) Covered(m *minidump.Module, addr uint64) (covered, known bool) {
-	c := p.module(m).names
+	c := p.at(m, addr).names
 	if c == nil {
 		return false, false
 	}
@@ -208,7 +249,7 @@ func (p *fileProvider) Covered(m *minidump.Module, addr uint64) (covered, known 
 
 // Names implements stackwalk.Provider.
 func (p *fileProvider) Names(m *minidump.Module, addr uint64) []stackwalk.Name {
-	c := p.module(m).names
+	c := p.at(m, addr).names
 	if c == nil {
 		return nil
 	}
@@ -217,12 +258,8 @@ func (p *fileProvider) Names(m *minidump.Module, addr uint64) []stackwalk.Name {
 
 // Symbols implements stackwalk.Provider. A module that no frame touched was not looked for.
 func (p *fileProvider) Symbols(m *minidump.Module) stackwalk.Symbols {
-	p.mu.Lock()
-	s := p.modules[m]
-	p.mu.Unlock()
-	if s == nil {
-		return stackwalk.Symbols{}
-	}
-	s.once.Do(func() { p.load(m, s) })
+	s := p.module(m)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.state
 }

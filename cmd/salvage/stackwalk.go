@@ -67,6 +67,7 @@ func (p *program) stackwalk(ctx context.Context, path string, symbols []string, 
 		return err
 	}
 	defer provider.Close()
+	provider.expect(d)
 	report := stackwalk.Walk(ctx, d, provider, stackwalk.Options{})
 	if err := ctx.Err(); err != nil {
 		return err

@@ -95,7 +95,7 @@ func (p *program) symcacheBuild(ctx context.Context, path string, o *symcacheBui
 	defer os.Remove(out.Name())
 	defer out.Close()
 	var report object.Report
-	stats, err := symcache.Build(ctx, out, &obj.Module, obj.Symbols(ctx, &report), symcache.Options{Workers: o.workers})
+	stats, err := symcache.Build(ctx, out, &obj.Module, debugFile{obj, in}.symbols(ctx, nil, nil, &report), symcache.Options{Workers: o.workers})
 	if err != nil {
 		return err
 	}

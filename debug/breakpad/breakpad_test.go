@@ -3,12 +3,11 @@ package breakpad_test
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
-	"testing/iotest"
 
 	"salvage/debug"
 	"salvage/debug/breakpad"
@@ -19,7 +18,7 @@ import (
 // dump reads a file through read and writes down everything that arrives.
 func dump(t testing.TB, read func(breakpad.Handler) (*breakpad.File, error)) (string, *breakpad.File, error) {
 	t.Helper()
-	var out strings.Builder
+	var out, win strings.Builder
 	var batches []*symbols.Batch
 	f, err := read(breakpad.Handler{
 		Batch: func(b *symbols.Batch) error { batches = append(batches, b); return nil },
@@ -28,11 +27,12 @@ func dump(t testing.TB, read func(breakpad.Handler) (*breakpad.File, error)) (st
 			return nil
 		},
 		Win: func(w breakpad.Win) error {
-			fmt.Fprintf(&out, "WIN %d %x %x %x %x %x %x %x %x %v %q %v\n", w.Type, w.Addr, w.CodeSize, w.Prologue, w.Epilogue, w.Params,
+			fmt.Fprintf(&win, "WIN %d %x %x %x %x %x %x %x %x %v %q %v\n", w.Type, w.Addr, w.CodeSize, w.Prologue, w.Epilogue, w.Params,
 				w.SavedRegs, w.Locals, w.MaxStack, w.HasProgram, w.Program, w.AllocatesBP)
 			return nil
 		},
 	})
+	out.WriteString(win.String())
 	for _, b := range batches {
 		name := b.Strings.Bytes
 		for _, fn := range b.Functions {
@@ -53,6 +53,13 @@ func dump(t testing.TB, read func(breakpad.Handler) (*breakpad.File, error)) (st
 
 func parse(data string, o breakpad.Options) func(breakpad.Handler) (*breakpad.File, error) {
 	return func(h breakpad.Handler) (*breakpad.File, error) { return breakpad.Parse([]byte(data), h, o) }
+}
+
+// inParts parses data in parts of at least size bytes on several goroutines.
+func inParts(data string, o breakpad.Options, size int) func(breakpad.Handler) (*breakpad.File, error) {
+	return func(h breakpad.Handler) (*breakpad.File, error) {
+		return breakpad.ParseParts([]byte(data), h, o, size, 3)
+	}
 }
 
 const header = "MODULE Linux x86_64 BBA6FA10B8AAB33D00000000000000000 a b\n"
@@ -79,6 +86,9 @@ func TestRecords(t *testing.T) {
 		{"inlines, old dialect: the call stands in the file of the caller",
 			"FILE 0 main.c\nFILE 1 foo.h\nINLINE_ORIGIN 0 1 foo()\nINLINE_ORIGIN 1 -1 bar()\nFUNC 0 20 0 f\nINLINE 0 7 0 0 8\nINLINE 1 9 1 2 2\nINLINE 2 11 0 2 1\n0 20 1 0\n",
 			"FUNC 0 20 f\n INLINE 0 0 8 foo() called at main.c:7\n INLINE 1 2 2 bar() called at foo.h:9\n INLINE 2 2 1 foo() called at :11\n 0 20 main.c:1\n"},
+		{"inlines, old dialect: an origin whose file comes after its use",
+			"FILE 1 foo.h\nFUNC 0 20 0 f\nINLINE 0 7 5 0 8\nINLINE_ORIGIN 5 1 late()\nINLINE 1 9 5 2 2\nFUNC 40 8 0 g\nINLINE 0 1 5 40 8\nINLINE 1 2 5 40 4\n",
+			"FUNC 0 20 f\n INLINE 0 0 8 late() called at :7\n INLINE 1 2 2 late() called at :9\nFUNC 40 8 g\n INLINE 0 40 8 late() called at :1\n INLINE 1 40 4 late() called at foo.h:2\n"},
 		{"an origin that is used before it is defined", "FUNC 0 20 0 f\nINLINE 0 7 0 5 0 8\nINLINE_ORIGIN 5 late\n", "FUNC 0 20 f\n INLINE 0 0 8 late called at :7\n"},
 		{"an origin whose name is a number", "INLINE_ORIGIN 5 42\nFUNC 0 8 0 f\nINLINE 0 7 0 5 0 8\n", "FUNC 0 8 f\n INLINE 0 0 8 42 called at :7\n"},
 		{"STACK CFI", "STACK CFI INIT 10 8 .cfa: $rsp 8 + .ra: .cfa 8 - ^\nSTACK CFI 14 .cfa: $rsp 16 +\n",
@@ -96,6 +106,9 @@ func TestRecords(t *testing.T) {
 			}
 			if err != nil || got != tt.want {
 				t.Errorf("got %v\n%s\nwant\n%s", err, got, tt.want)
+			}
+			if again, _, _ := dump(t, inParts(header+tt.in, breakpad.Options{}, 1)); again != got {
+				t.Errorf("in parts %s", again)
 			}
 			if err == nil && (f.Module.Name != "a b" || f.Module.OS != "Linux" || f.Module.ID.Breakpad() != "BBA6FA10B8AAB33D00000000000000000") {
 				t.Errorf("module %+v", f.Module)
@@ -132,6 +145,9 @@ func TestBadLines(t *testing.T) {
 			t.Errorf("strict %q: %v", bad, err)
 		}
 	}
+	if got, f, err := dump(t, parse(header+"FUNC 10 8 0 f\n 10 4 7\n 10 4 7 0\n", breakpad.Options{})); err != nil || f.Counts.Bad != 1 || got != "FUNC 10 8 f\n 10 4 :7\n" {
+		t.Errorf("lines behind a space: %v, %+v\n%s", err, f, got)
+	}
 	for _, text := range []string{"", "\n\n", "hello\n", "\x7fELF"} {
 		if _, _, err := dump(t, parse(text, breakpad.Options{})); err == nil {
 			t.Errorf("%q read as a symbol file", text)
@@ -141,35 +157,13 @@ func TestBadLines(t *testing.T) {
 
 func TestLongLines(t *testing.T) {
 	text := header + "FUNC 0 4 0 " + strings.Repeat("x", 3000) + "\n0 4 1 0\nFUNC 8 4 0 g\n8 4 1 0\n"
-	for name, read := range map[string]func(breakpad.Handler) (*breakpad.File, error){
-		"Parse": parse(text, breakpad.Options{MaxLine: 1000}),
-		"Read": func(h breakpad.Handler) (*breakpad.File, error) {
-			return breakpad.Read(iotest.OneByteReader(strings.NewReader(text)), h, breakpad.Options{MaxLine: 1000})
-		},
-	} {
-		got, f, err := dump(t, read)
-		if err != nil || got != "FUNC 8 4 g\n 8 4 :1\n" || f.Counts.TooLong != 1 || f.Counts.Bad != 1 {
-			t.Errorf("%s: %v %+v\n%s", name, err, f, got)
-		}
-	}
-	// A line longer than any buffer, from a stream.
-	huge := io.MultiReader(strings.NewReader(header+"FUNC 0 4 0 "), io.LimitReader(ones{}, 10<<20), strings.NewReader("\nFUNC 8 4 0 g\n8 4 1 0\n"))
-	got, f, err := dump(t, func(h breakpad.Handler) (*breakpad.File, error) { return breakpad.Read(huge, h, breakpad.Options{}) })
-	if err != nil || got != "FUNC 8 4 g\n 8 4 :1\n" || f.Counts.TooLong != 1 {
+	got, f, err := dump(t, parse(text, breakpad.Options{MaxLine: 1000}))
+	if err != nil || got != "FUNC 8 4 g\n 8 4 :1\n" || f.Counts.TooLong != 1 || f.Counts.Bad != 1 {
 		t.Errorf("%v %+v\n%s", err, f, got)
 	}
 }
 
-type ones struct{}
-
-func (ones) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = '1'
-	}
-	return len(p), nil
-}
-
-// An error of the handler or the stream comes back as it is.
+// An error of a handler comes back as it is, and nothing is left running.
 func TestErrors(t *testing.T) {
 	stop := errors.New("stop")
 	text := header + strings.Repeat("FUNC 0 4 0 f\n", 100_000)
@@ -177,13 +171,13 @@ func TestErrors(t *testing.T) {
 	if err != stop {
 		t.Errorf("Parse: %v", err)
 	}
-	_, err = breakpad.Read(io.MultiReader(strings.NewReader(text), iotest.ErrReader(stop)), breakpad.Handler{}, breakpad.Options{})
+	_, err = breakpad.Parse([]byte(header+"STACK CFI INIT 10 8 x\n"), breakpad.Handler{CFI: func(breakpad.CFI) error { return stop }}, breakpad.Options{})
 	if err != stop {
-		t.Errorf("Read: %v", err)
+		t.Errorf("CFI: %v", err)
 	}
 }
 
-// A stream gives what the whole file gives, however it is cut; and every .sym at hand is read strictly.
+// Every .sym at hand is read strictly, and gives the same however it is cut.
 func TestFixtures(t *testing.T) {
 	root := debugtest.Path(t, ".")
 	n := 0
@@ -204,11 +198,11 @@ func TestFixtures(t *testing.T) {
 		if len(data) > 300_000 {
 			return nil
 		}
-		again, g, err := dump(t, func(h breakpad.Handler) (*breakpad.File, error) {
-			return breakpad.Read(iotest.HalfReader(strings.NewReader(string(data))), h, breakpad.Options{})
-		})
-		if err != nil || again != whole || g.Counts != f.Counts {
-			t.Errorf("%s: Read differs from Parse: %v", path, err)
+		for _, size := range []int{1, 100, 10_000} {
+			again, g, err := dump(t, inParts(string(data), breakpad.Options{}, size))
+			if err != nil || again != whole || g.Counts != f.Counts || g.Module != f.Module {
+				t.Errorf("%s in parts of %d bytes differs: %v", path, size, err)
+			}
 		}
 		return nil
 	})
@@ -222,14 +216,15 @@ func FuzzParse(f *testing.F) {
 	f.Add(header + "STACK WIN 4 1030 92 1 2 8 9 c 3 1 $T0 .raSearch =\nSTACK CFI INIT 10 8 .cfa: $rsp 8 +\nSTACK CFI 14 .cfa: $rsp 16 +\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		whole, a, err := dump(t, parse(text, breakpad.Options{MaxLine: 200}))
-		again, b, err2 := dump(t, func(h breakpad.Handler) (*breakpad.File, error) {
-			return breakpad.Read(iotest.OneByteReader(strings.NewReader(text)), h, breakpad.Options{MaxLine: 200})
-		})
-		if whole != again || (err == nil) != (err2 == nil) || err == nil && a.Counts != b.Counts {
-			t.Errorf("Parse: %v %+v\n%s\nRead: %v %+v\n%s", err, a, whole, err2, b, again)
+		again, b, err2 := dump(t, inParts(text, breakpad.Options{MaxLine: 200}, 1))
+		if whole != again || (err == nil) != (err2 == nil) || err == nil && !reflect.DeepEqual(a, b) {
+			t.Errorf("whole: %v %+v\n%s\nin parts: %v %+v\n%s", err, a, whole, err2, b, again)
 		}
 		if err == nil {
 			_, _, strictErr := dump(t, parse(text, breakpad.Options{MaxLine: 200, Strict: true}))
+			if _, _, err := dump(t, inParts(text, breakpad.Options{MaxLine: 200, Strict: true}, 1)); !reflect.DeepEqual(err, strictErr) {
+				t.Errorf("strict: %v, in parts: %v", strictErr, err)
+			}
 			if clean := a.Counts.Bad+a.Counts.Unknown+a.Counts.TooLong == 0; clean != (strictErr == nil) {
 				t.Errorf("strict: %v, counts %+v", strictErr, a.Counts)
 			}

@@ -3,6 +3,8 @@ package breakpad
 import (
 	"bytes"
 	"math"
+
+	"salvage/debug/symbols"
 )
 
 // fields splits a line at runs of spaces.
@@ -108,49 +110,92 @@ func parseDec(b []byte) (v uint32, ok bool) {
 	return uint32(n), n <= math.MaxUint32
 }
 
-// fastLine parses "addr size line file\n" as writers emit it and returns its length, or 0 if the line
-// has any other shape. Nine tenths of a large file are such lines. b must contain a newline.
-func fastLine(b []byte) (l lineRecord, n int) {
-	i, start := 0, 0
+// hexAt parses the hexadecimal number at b[i:], which something else must follow, and returns where it
+// ends; 0 if there is none, or one of more digits than given.
+func hexAt(b []byte, i, maxDigits int) (v uint64, end int) {
+	start := i
 	for d := nibble[b[i]]; d != 0xff; d = nibble[b[i]] {
-		l.addr = l.addr<<4 | uint64(d)
+		v = v<<4 | uint64(d)
 		i++
 	}
-	if i == 0 || i > 16 || b[i] != ' ' {
-		return l, 0
+	if i == start || i > start+maxDigits {
+		return 0, 0
 	}
-	i++
-	start = i
-	for d := nibble[b[i]]; d != 0xff; d = nibble[b[i]] {
-		l.size = l.size<<4 | uint32(d)
-		i++
-	}
-	if i == start || i > start+8 || b[i] != ' ' {
-		return l, 0
-	}
-	i++
-	start = i
+	return v, i
+}
+
+// decAt does the same for a decimal number of up to nine digits.
+func decAt(b []byte, i int) (v uint32, end int) {
+	start := i
 	for c := b[i] - '0'; c < 10; c = b[i] - '0' {
-		l.line = l.line*10 + uint32(c)
-		i++
-	}
-	if i == start || i > start+9 || b[i] != ' ' {
-		return l, 0
-	}
-	i++
-	start = i
-	for c := b[i] - '0'; c < 10; c = b[i] - '0' {
-		l.file = l.file*10 + uint32(c)
+		v = v*10 + uint32(c)
 		i++
 	}
 	if i == start || i > start+9 {
-		return l, 0
+		return 0, 0
+	}
+	return v, i
+}
+
+// fastLine takes "addr size line file\n" as writers emit it and returns its length, or 0 if the line has
+// any other shape. Most of a large file are such lines. b must contain a newline.
+func (p *part) fastLine(b []byte) int {
+	addr, i := hexAt(b, 0, 16)
+	if i == 0 || b[i] != ' ' {
+		return 0
+	}
+	size, i := hexAt(b, i+1, 8)
+	if i == 0 || b[i] != ' ' {
+		return 0
+	}
+	line, i := decAt(b, i+1)
+	if i == 0 || b[i] != ' ' {
+		return 0
+	}
+	file, i := decAt(b, i+1)
+	if i == 0 {
+		return 0
 	}
 	if b[i] == '\r' {
 		i++
 	}
 	if b[i] != '\n' {
-		return l, 0
+		return 0
 	}
-	return l, i + 1
+	p.lineRecord(lineRecord{addr, uint32(size), line, file})
+	return i + 1
+}
+
+// fastInline does the same for "INLINE depth line file origin (addr size)+\n".
+func (p *part) fastInline(b []byte) int {
+	if !bytes.HasPrefix(b, []byte("INLINE ")) {
+		return 0
+	}
+	var v [4]uint32
+	i := len("INLINE")
+	for n := range v {
+		if b[i] != ' ' {
+			return 0
+		}
+		if v[n], i = decAt(b, i+1); i == 0 {
+			return 0
+		}
+	}
+	had := len(p.batch.Inlines)
+	in := symbols.Inline{Depth: v[0], CallLine: v[1], CallFile: symbols.StringID(v[2]), Name: symbols.StringID(v[3])}
+	for b[i] == ' ' {
+		if in.Addr, i = hexAt(b, i+1, 16); b[i] != ' ' {
+			break
+		}
+		if in.Size, i = hexAt(b, i+1, 8); i == 0 {
+			break
+		}
+		p.batch.Inlines = append(p.batch.Inlines, in)
+	}
+	if b[i] != '\n' || len(p.batch.Inlines) == had {
+		p.batch.Inlines = p.batch.Inlines[:had]
+		return 0
+	}
+	p.file.Counts.Inlines++
+	return i + 1
 }

@@ -55,10 +55,13 @@ func (t *idTable) use(n uint32) symbols.StringID {
 	return s.id
 }
 
-func (t *idTable) define(n uint32, name []byte) {
-	id := t.use(n)
-	if s := t.get(n); !s.defined {
-		t.strings.Set(id, name)
-		t.set(n, slot{id, true})
+// define gives number n the name with the given id, which is used for nothing else.
+func (t *idTable) define(n uint32, name symbols.StringID) {
+	switch s := t.get(n); {
+	case s.id == 0:
+		t.set(n, slot{name, true})
+	case !s.defined:
+		t.strings.Alias(s.id, name)
+		t.set(n, slot{s.id, true})
 	}
 }

@@ -279,13 +279,16 @@ func TestStrings(t *testing.T) {
 		ids = append(ids, s.Intern([]byte(fmt.Sprint("name ", i))))
 	}
 	long := s.Intern(make([]byte, 3<<20))
-	s.Set(late, []byte("late"))
+	first := s.Append([]byte("lateother"), []symbols.Name{{Hi: 4}, {Lo: 4, Hi: 4}, {Lo: 4, Hi: 9, Hash: symbols.Hash([]byte("other"))}})
+	s.Alias(late, first)
 	for i, id := range ids {
 		if want := fmt.Sprint("name ", i); string(s.Bytes(id)) != want || s.Intern([]byte(want)) != id {
 			t.Fatalf("Bytes(%d) = %q, want %q", id, s.Bytes(id), want)
 		}
 	}
-	if string(s.Bytes(late)) != "late" || len(s.Bytes(long)) != 3<<20 || s.Intern(nil) != 0 || s.Len() != 5003 {
-		t.Errorf("late %q, long %d, len %d", s.Bytes(late), len(s.Bytes(long)), s.Len())
+	if string(s.Bytes(late)) != "late" || len(s.Bytes(long)) != 3<<20 || s.Intern(nil) != 0 || s.Len() != 5006 ||
+		len(s.Bytes(first+1)) != 0 || string(s.Bytes(first+2)) != "other" ||
+		s.Hash(late) != symbols.Hash([]byte("late")) || s.Hash(first+2) != s.Hash(s.Intern([]byte("other"))) || s.Hash(0) != symbols.Hash(nil) {
+		t.Errorf("late %q, long %d, other %q, len %d", s.Bytes(late), len(s.Bytes(long)), s.Bytes(first+2), s.Len())
 	}
 }

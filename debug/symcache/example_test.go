@@ -33,7 +33,7 @@ INLINE 0 37 0 0 1c80 8
 	var file bytes.Buffer
 	var module symbols.Module
 	_, err = symcache.Build(context.Background(), &file, &module, func(emit func(*symbols.Batch) error) error {
-		f, err := breakpad.Read(bytes.NewReader(sym), breakpad.Handler{Batch: emit}, breakpad.Options{})
+		f, err := breakpad.Parse(sym, breakpad.Handler{Batch: emit}, breakpad.Options{})
 		if err != nil {
 			return err
 		}

@@ -21,31 +21,31 @@ import (
 
 // format of the files. Revision counts changes of the builder that change its output.
 //
-// Version history: 1 first version.
-var format = tables.Format{Name: "symcache", Magic: [4]byte{'S', 'L', 'V', 'S'}, Version: 1, Revision: 1}
+// Version history: 1 first version; 2 ranges as differences, in blocks under a directory, extents apart.
+var format = tables.Format{Name: "symcache", Magic: [4]byte{'S', 'L', 'V', 'S'}, Version: 2, Revision: 1}
 
 // Tables; see FORMAT.md.
 const (
 	tableMeta = iota + 1
-	tableSegments
-	tableStarts
+	tableDirectory
+	tableBlocks
 	tableRanges
 	tableScopes
 	tableFunctions
+	tableExtents
 	tableStrings
 )
 
 // Sizes of the tables' records.
 const (
 	metaSize     = 48
-	rangeSize    = 8
 	scopeSize    = 16
-	functionSize = 24
+	functionSize = 8
+	extentSize   = 16
 )
 
 const (
-	noScope = ^uint32(0) // in ranges: nothing here; in scopes: no caller
-	noAddr  = ^uint64(0) // in functions: only ever inlined
+	noScope = ^uint32(0) // in scopes: no caller
 
 	flagPDB20     = 1 // in meta
 	flagPublic    = 1 // in functions, above the language
@@ -70,10 +70,10 @@ type Function struct {
 
 // Cache is an opened file.
 type Cache struct {
-	file                               *tables.File
-	module                             symbols.Module
-	index                              tables.Index
-	ranges, scopes, functions, strings []byte
+	file                                *tables.File
+	module                              symbols.Module
+	ranges                              rangeIndex
+	scopes, functions, extents, strings []byte
 }
 
 // Probe reports whether data looks like the start of a cache, of whatever version.
@@ -87,10 +87,7 @@ func Parse(data []byte) (*Cache, error) {
 		return nil, err
 	}
 	c := &Cache{
-		file: f, ranges: f.Table(tableRanges), scopes: f.Table(tableScopes), functions: f.Table(tableFunctions), strings: f.Table(tableStrings),
-	}
-	if c.index, err = f.OpenIndex(tableStarts, tableSegments); err != nil {
-		return nil, err
+		file: f, scopes: f.Table(tableScopes), functions: f.Table(tableFunctions), extents: f.Table(tableExtents), strings: f.Table(tableStrings),
 	}
 	bad := func(reason string) (*Cache, error) {
 		return nil, &debug.FormatError{Format: format.Name, Reason: reason}
@@ -99,11 +96,12 @@ func Parse(data []byte) (*Cache, error) {
 	if len(m) != metaSize {
 		return bad("meta table of another size")
 	}
-	if len(c.ranges)%rangeSize+len(c.scopes)%scopeSize+len(c.functions)%functionSize != 0 {
+	if len(c.scopes)%scopeSize+len(c.functions)%functionSize+len(c.extents)%extentSize != 0 {
 		return bad("table with a partial record")
 	}
-	if c.index.Len() != len(c.ranges)/rangeSize {
-		return bad("tables of starts and ranges differ in length")
+	var ok bool
+	if c.ranges, ok = openRanges(f); !ok {
+		return bad("tables of ranges that do not belong together")
 	}
 	c.module = symbols.Module{
 		ID:        debugid.ID{UUID: [16]byte(m), Age: u32(m, 4), PDB20: u32(m, 5)&flagPDB20 != 0},
@@ -131,19 +129,15 @@ func (c *Cache) Lookup(addr uint64, buf []Frame) []Frame {
 }
 
 // Covers reports whether anything is known at addr.
-func (c *Cache) Covers(addr uint64) bool {
-	i, _ := c.index.Find(addr)
-	return i >= 0 && u32(c.ranges, 2*i) != noScope
-}
+func (c *Cache) Covers(addr uint64) bool { return !c.ranges.find(addr).none }
 
 // LookupRange is Lookup that also returns where the code begins that belongs to the same line.
 func (c *Cache) LookupRange(addr uint64, buf []Frame) (frames []Frame, start uint64) {
-	i, start := c.index.Find(addr)
-	if i < 0 {
-		return buf, 0
+	r := c.ranges.find(addr)
+	if r.none {
+		return buf, r.start
 	}
-	r := c.ranges[i*rangeSize:]
-	scope, line := u32(r, 0), u32(r, 1)
+	scope, line := r.scope, r.line
 	for limit := uint32(len(c.scopes) / scopeSize); scope < limit; {
 		s := c.scopes[int(scope)*scopeSize:]
 		caller := u32(s, 2)
@@ -151,14 +145,14 @@ func (c *Cache) LookupRange(addr uint64, buf []Frame) (frames []Frame, start uin
 		limit = scope // callers come first, which also ends the chain
 		scope, line = caller, u32(s, 3)
 	}
-	return buf, start
+	return buf, r.start
 }
 
 // Name returns the linkage name of a frame's function, where the source had one, else its plain name;
 // empty if it has none. It aliases the cache.
 func (c *Cache) Name(f Frame) []byte {
 	if r := c.function(f.function); r != nil {
-		return c.str(u32(r, 4))
+		return c.str(u32(r, 0))
 	}
 	return nil
 }
@@ -172,10 +166,11 @@ func (c *Cache) Function(f Frame) Function {
 	if r == nil {
 		return Function{}
 	}
-	addr, size, flags := binary.LittleEndian.Uint64(r), binary.LittleEndian.Uint64(r[8:]), u32(r, 5)
+	flags := u32(r, 1)
 	fn := Function{Language: symbols.Language(flags >> languageShift), Public: flags&flagPublic != 0}
-	if addr != noAddr {
-		fn.Addr, fn.Size, fn.HasAddr = addr, size, true
+	if uint64(f.function) < uint64(len(c.extents)/extentSize) {
+		e := c.extents[int(f.function)*extentSize:]
+		fn.Addr, fn.Size, fn.HasAddr = binary.LittleEndian.Uint64(e), binary.LittleEndian.Uint64(e[8:]), true
 	}
 	return fn
 }
@@ -209,9 +204,15 @@ type Range struct {
 // Ranges yields the rows of the table in order.
 func (c *Cache) Ranges() iter.Seq[Range] {
 	return func(yield func(Range) bool) {
-		for i, start := range c.index.All() {
-			if !yield(Range{start, u32(c.ranges, 2*i) == noScope}) {
-				return
+		for block := range c.ranges.len() {
+			r, d := c.ranges.open(block)
+			for i, n := 0, 1; ; n++ {
+				if !yield(Range{r.start, r.none}) {
+					return
+				}
+				if i = r.next(d, i, ^uint64(0)); i < 0 || n == blockRanges {
+					break
+				}
 			}
 		}
 	}
@@ -220,9 +221,8 @@ func (c *Cache) Ranges() iter.Seq[Range] {
 // Functions yields every function that has an address, in the order it was delivered; publics last.
 func (c *Cache) Functions() iter.Seq[Frame] {
 	return func(yield func(Frame) bool) {
-		for i := range len(c.functions) / functionSize {
-			f := Frame{function: uint32(i), file: ^uint32(0)}
-			if binary.LittleEndian.Uint64(c.functions[i*functionSize:]) != noAddr && !yield(f) {
+		for i := range min(len(c.extents)/extentSize, len(c.functions)/functionSize) {
+			if !yield(Frame{function: uint32(i), file: ^uint32(0)}) {
 				return
 			}
 		}

@@ -40,6 +40,16 @@ func Open(path string) (*File, error) {
 	return &File{data}, nil
 }
 
+// Forget lets go of the memory of a piece of Data. What of it is touched again is read again.
+func (f *File) Forget(piece []byte) {
+	page := os.Getpagesize()
+	from := cap(f.Data) - cap(piece) // both reach to the end
+	end := min((from+len(piece)+page-1)&^(page-1), len(f.Data))
+	if from &^= page - 1; from >= 0 && from < end {
+		forget(f.Data[from:end])
+	}
+}
+
 // Close unmaps the file. No slice of Data may be used afterwards.
 func (f *File) Close() error {
 	data := f.Data

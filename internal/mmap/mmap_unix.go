@@ -13,3 +13,5 @@ func mapFile(f *os.File, size int) ([]byte, error) {
 }
 
 func unmap(data []byte) error { return unix.Munmap(data) }
+
+func forget(data []byte) { _ = unix.Madvise(data, unix.MADV_DONTNEED) }

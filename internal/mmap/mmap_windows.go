@@ -24,3 +24,5 @@ func mapFile(f *os.File, size int) ([]byte, error) {
 func unmap(data []byte) error {
 	return windows.UnmapViewOfFile(uintptr(unsafe.Pointer(unsafe.SliceData(data))))
 }
+
+func forget([]byte) {}
