@@ -326,7 +326,7 @@ func TestJavaStable(t *testing.T) {
 		return string(text)
 	}
 	distinct := map[string]bool{}
-	for range 2000 {
+	for range short(200, 2000) {
 		var picks [][]int
 		for range 1 + rng.IntN(3) {
 			exception := []int{rng.IntN(3)}
@@ -343,14 +343,14 @@ func TestJavaStable(t *testing.T) {
 		checkJava(t, ra)
 		distinct[ra.Signature] = true
 	}
-	if len(distinct) < 500 {
+	if len(distinct) < short(50, 500) {
 		t.Errorf("%d signatures", len(distinct))
 	}
 }
 
 func TestJavaHostile(t *testing.T) {
 	for _, unit := range []string{"$", "$1", "-", "-$$Lambda$a", "/0x1", "@abcd", "__1", "a.", ".", "(", "é", "\xff", "$$EnhancerByX$$1", "Synthetic1", " ", "|", "$Proxy1"} {
-		name := strings.Repeat(unit, (1<<20)/len(unit))
+		name := strings.Repeat(unit, hostile()/len(unit))
 		var frames []signature.JavaFrame
 		for range 41 {
 			frames = append(frames, signature.JavaFrame{Module: name, Function: name, File: name + ".java"})

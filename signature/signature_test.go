@@ -397,12 +397,23 @@ func TestStable(t *testing.T) {
 	}
 }
 
+// short is n where time is short, as with the race detector, else all.
+func short(n, all int) int {
+	if testing.Short() {
+		return n
+	}
+	return all
+}
+
+// hostile is the length of a hostile name.
+func hostile() int { return short(1<<17, 1<<20) }
+
 // A hostile name may cost time linear in its length: a quadratic algorithm would not end.
 func TestHostileNames(t *testing.T) {
 	for _, unit := range []string{"<", ">", "(", ")", "[", "]", "`", "'", "{", " ", "a ", "(x) ", ",", " ,", "->", " -> ", " : ", "operator<", "operator ", "a::$_1::",
 		"IPC::ParamTraits<", "IPC::ParamTraits<a>", "[clone ", " [clone a]", " (.cold)", ".cold", ".llvm.1", ".1", "::h0123456789abcdef", "(anonymous namespace)", "`anonymous namespace'",
 		"<a as b>", "< in ", "const ", "&", "*", ":", "/", `\`, "é", "\xff", "\x00", "f() throws ", "abort", "@0x"} {
-		name := strings.Repeat(unit, (1<<20)/len(unit))
+		name := strings.Repeat(unit, hostile()/len(unit))
 		if unit == "IPC::ParamTraits<" {
 			name += strings.Repeat(">", strings.Count(name, "<"))
 		}
