@@ -30,7 +30,7 @@ func (f debugFile) symbols(ctx context.Context, asked pages, rules *cfi.Builder,
 	return func(emit func(*symbols.Batch) error) error {
 		h, o := breakpad.Handler{Batch: emit}, breakpad.Options{Done: f.file.Forget}
 		if rules != nil {
-			h.CFI = rules.StackCFI
+			h.CFI, h.Win = rules.StackCFI, rules.StackWin
 		}
 		if asked != nil {
 			o.Wanted = asked.overlap

@@ -184,9 +184,11 @@ func (b *Builder) sum(tokens [][]byte) (base uint8, offset int64, ok bool) {
 	return 0, 0, false
 }
 
+// operators of rule texts.
+var operators = map[string]byte{"+": opPlus, "-": opMinus, "*": opMul, "/": opUdiv, "%": opMod, "@": opAlign, "^": opDeref, ".cfa": opCallFrameCFA}
+
 // postfix compiles an expression of any shape.
 func (b *Builder) postfix(tokens [][]byte) (code []byte, ok bool) {
-	operators := map[string]byte{"+": opPlus, "-": opMinus, "*": opMul, "/": opUdiv, "%": opMod, "@": opAlign, "^": opDeref, ".cfa": opCallFrameCFA}
 	depth := 0
 	for _, t := range tokens {
 		if op, isOperator := operators[string(t)]; isOperator {

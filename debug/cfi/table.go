@@ -17,7 +17,7 @@ import (
 // format of the files. Revision counts changes of the builder that change its output.
 //
 // Version history: 1 first version.
-var format = tables.Format{Name: "cficache", Magic: [4]byte{'S', 'L', 'V', 'C'}, Version: 1, Revision: 1}
+var format = tables.Format{Name: "cficache", Magic: [4]byte{'S', 'L', 'V', 'C'}, Version: 1, Revision: 2}
 
 // Tables; see FORMAT.md.
 const (
@@ -48,6 +48,7 @@ type Builder struct {
 	seen      *symbols.Strings // compiled rows, each once
 	buf       []byte
 	text      textBlock
+	win       []winRecord
 	bad       uint64
 	problems  []debug.Problem
 }
@@ -121,6 +122,7 @@ type Stats struct {
 // Write writes a cficache. Where entries overlap, the one added first keeps its addresses.
 func (b *Builder) Write(w io.Writer, id debugid.ID) (st Stats, err error) {
 	b.flushText()
+	b.flushWin()
 	if uint64(len(b.rows)) >= 1<<32-1 {
 		return st, &debug.FormatError{Format: format.Name, Reason: "over 2³² rows", Err: debug.ErrTooLarge}
 	}

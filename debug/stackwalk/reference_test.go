@@ -44,16 +44,6 @@ var differences = []difference{
 		holds: func(theirs, ours any) bool { return theirs == "" && ours == nil },
 	},
 	{
-		path: `^\.crashing_thread\.|^\.threads\[\d+\]\.frame`, dumps: ` x86 `,
-		why:   "x86 is not unwound yet",
-		holds: func(_, ours any) bool { return ours == none || ours == 1.0 || ours == "[]" },
-	},
-	{
-		path: `^\.modules\[\d+\]\.(loaded|missing)_symbols$`, dumps: ` x86 symbols`,
-		why:   "x86 is not unwound yet: symbols nobody needs are not looked for",
-		holds: func(theirs, ours any) bool { return theirs == true && ours == false },
-	},
-	{
 		// main was called from __libc_start_main, where rbp is 0. That tells the end of the chain of frame pointers, and the
 		// return address beside it is good: libc-2.19.so+0x21ec4. They refuse to go up to a frame pointer of 0 and scan.
 		path:  `^\.(threads\[0\]\.(frames\[([2-9]|10)\]\.|frame_count)|crashing_thread\.frame_count|modules\[[56]\]\.missing_symbols)`,

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"sync"
 
+	"salvage/debug/cfi"
 	"salvage/debug/demangle"
 	"salvage/debug/minidump"
 	"salvage/debug/triage"
@@ -22,7 +23,9 @@ import (
 // Provider knows the modules of a process. Addresses are relative to a module's base. It must be safe for
 // concurrent use.
 type Provider interface {
-	unwind.Provider
+	// Rules and Covered are those of unwind.Provider.
+	Rules(m *minidump.Module, addr uint64) (cfi.Rules, bool)
+	Covered(m *minidump.Module, addr uint64) (covered, known bool)
 	// Names returns what is at an address: the inlined calls, innermost first, and last the function
 	// itself. It returns nothing where nothing is known.
 	Names(m *minidump.Module, addr uint64) []Name
@@ -176,6 +179,17 @@ func Walk(ctx context.Context, d *minidump.Dump, p Provider, o Options) *Report 
 	return r
 }
 
+// functions adds to a Provider what package unwind asks besides.
+type functions struct{ Provider }
+
+func (p functions) Function(m *minidump.Module, addr uint64) (start uint64, known bool) {
+	names := p.Names(m, addr)
+	if len(names) == 0 {
+		return 0, false
+	}
+	return names[len(names)-1].Start, true
+}
+
 // walk is what one goroutine keeps.
 type walk struct {
 	d        *minidump.Dump
@@ -184,7 +198,7 @@ type walk struct {
 }
 
 func (w *walk) thread(ctx context.Context, t *Thread, state *minidump.Context, l unwind.Limits) {
-	s := unwind.Walk(ctx, w.d, state, t.Stack, w.p, l)
+	s := unwind.Walk(ctx, w.d, state, t.Stack, functions{w.p}, l)
 	t.Total, t.Cut = s.Total, s.Cut
 	t.Frames = make([]Frame, len(s.Frames))
 	for i := range s.Frames {

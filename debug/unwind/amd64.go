@@ -5,36 +5,6 @@ import (
 	"salvage/debug/minidump"
 )
 
-// cpu is what the driver must know of a CPU besides what its unwind rules need.
-type cpu struct {
-	*cfi.CPU
-	callSize     uint64 // from a return address to inside the call before it
-	canonical    func(addr uint64) bool
-	framePointer func(w *walker, f *Frame) (cfi.Registers, bool)
-	scan         func(w *walker, f *Frame) (cfi.Registers, bool)
-}
-
-var cpus = map[minidump.CPU]*cpu{
-	minidump.CPUAMD64: {
-		CPU: cfi.AMD64, callSize: 1, framePointer: amd64FramePointer, scan: amd64Scan,
-		canonical: func(a uint64) bool { return a <= 0x7fffffffffff || a >= 0xffff800000000000 },
-	},
-}
-
-// Words that are scanned for a return address: more behind a frame whose registers are certain
-// (Breakpad and rust-minidump scan as many).
-const (
-	scanWords        = 40
-	scanWordsCertain = 160
-)
-
-func (f *Frame) scanWords() int {
-	if f.Trust == TrustContext || f.Trust == TrustCFI {
-		return scanWordsCertain
-	}
-	return scanWords
-}
-
 // amd64FramePointer follows a chain of saved rbp. On Windows, rbp may point up to 240 bytes into the
 // frame (UNWIND_INFO's frame offset), in steps of 16.
 func amd64FramePointer(w *walker, f *Frame) (regs cfi.Registers, ok bool) {
@@ -74,27 +44,6 @@ func amd64FramePointer(w *walker, f *Frame) (regs cfi.Registers, ok bool) {
 		return regs, true
 	}
 	return regs, false
-}
-
-// executable reports whether addr is code: in a module, or in memory that is executable. It is not known
-// if the dump does not describe the memory, as Crashpad's of Linux do not: just-in-time code is possible.
-func (w *walker) executable(addr uint64) (code, known bool) {
-	if w.dump.ModuleAt(addr) != nil {
-		return true, true
-	}
-	for _, m := range w.dump.Linux.Maps {
-		known = true
-		if addr >= m.Start && addr < m.End {
-			return m.Execute, true
-		}
-	}
-	for _, m := range w.dump.MemoryInfo {
-		known = true
-		if addr-m.Base < m.Size {
-			return m.Executable(), true
-		}
-	}
-	return false, known
 }
 
 // amd64Scan looks for a return address on the stack. The word below it is the saved rbp of the callee if

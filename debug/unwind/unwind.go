@@ -53,6 +53,9 @@ type Provider interface {
 	// Covered reports whether a function is known at an address. It is not known if the module has no
 	// symbols.
 	Covered(m *minidump.Module, addr uint64) (covered, known bool)
+	// Function returns the start of the function at an address. It is asked rarely, about frames without
+	// rules and rules that depend on it.
+	Function(m *minidump.Module, addr uint64) (start uint64, known bool)
 }
 
 // Limits of a walk.
@@ -71,6 +74,9 @@ const (
 	maxFrames = 8 << 20
 	// maxSignals bounds the frames that may lie anywhere on the stack: handlers interrupted by handlers.
 	maxSignals = 64
+	// maxStill bounds the frames in a row that take no stack: functions that have the return address in a
+	// register, as stubs and outlined code do.
+	maxStill = 16
 	// pageSize: nothing runs in the first page.
 	pageSize = 4096
 )
@@ -89,6 +95,9 @@ type walker struct {
 	stack    minidump.Region
 	provider Provider
 	order    binary.ByteOrder
+	mask     uint64 // bits of a pointer that are address
+	params   uint64 // bytes of parameters of the frame, where STACK WIN rules say it
+	still    int    // frames so far that took no stack, in a row
 }
 
 // Walk returns the frames of a thread that was in the state of ctx, innermost first. Stack is the
@@ -107,6 +116,9 @@ func Walk(ctx context.Context, d *minidump.Dump, state *minidump.Context, stack 
 	}
 	if r, ok := d.Memory.At(state.SP()); ok && !stack.Contains(state.SP()) {
 		w.stack = r // the context is on another stack than the thread's, say an alternate one
+	}
+	if w.mask = ^uint64(0); state.CPU == minidump.CPUARM64 {
+		w.mask = addressMask(d, w.stack)
 	}
 	return w.run(ctx, first, l)
 }
@@ -161,12 +173,13 @@ func (w *walker) caller(f *Frame) (Frame, bool) {
 	if !ok {
 		return Frame{}, false
 	}
+	w.params = 0
 	if f.Module != nil {
 		rules, found := w.provider.Rules(f.Module, f.Lookup-f.Module.Addr)
 		f.NoRules = !found
 		if found {
 			f.Signal = rules.Signal()
-			regs, err := rules.Unwind(&f.Registers, w.read)
+			regs, err := w.apply(f, rules)
 			if errors.Is(err, cfi.ErrEndOfStack) {
 				return Frame{}, false
 			}
@@ -175,9 +188,14 @@ func (w *walker) caller(f *Frame) (Frame, bool) {
 			}
 		}
 	}
+	if w.cpu.known != nil {
+		if regs, trust, ok := w.cpu.known(w, f); ok {
+			return w.accept(f, regs, sp, trust)
+		}
+	}
 	if regs, ok := w.cpu.framePointer(w, f); ok {
-		if next, ok := w.accept(f, regs, sp, TrustFramePointer); ok {
-			return next, true
+		if next, ok := w.accept(f, regs, sp, TrustFramePointer); ok || w.cpu.chainEnds {
+			return next, ok
 		}
 	}
 	if regs, ok := w.cpu.scan(w, f); ok {
@@ -186,23 +204,44 @@ func (w *walker) caller(f *Frame) (Frame, bool) {
 	return Frame{}, false
 }
 
+func (w *walker) apply(f *Frame, r cfi.Rules) (cfi.Registers, error) {
+	if w.cpu.apply != nil {
+		return w.cpu.apply(w, f, r)
+	}
+	return r.Unwind(&f.Registers, w.read)
+}
+
 // accept makes a frame of a caller's registers, unless they say that the stack ends or make no progress.
 func (w *walker) accept(f *Frame, regs cfi.Registers, calleeSP uint64, trust Trust) (Frame, bool) {
 	pc, _ := regs.Get(w.cpu.PC)
 	sp, ok := regs.Get(w.cpu.SP)
-	if !ok || pc < pageSize {
+	if !ok || pc < pageSize || w.cpu.PointerSize == 4 && sp>>32 != 0 {
 		return Frame{}, false
 	}
 	// A signal handler may run on a stack of its own, so its caller may be anywhere.
 	signal := f.Signal && trust == TrustCFI
-	if sp <= calleeSP && !signal {
+	if sp <= calleeSP && !signal && !w.leafReturn(f, pc, sp == calleeSP) {
 		return Frame{}, false
+	}
+	if sp != calleeSP {
+		w.still = 0
 	}
 	next := Frame{PC: pc, Lookup: pc - w.cpu.callSize, Registers: regs, Trust: trust}
 	if signal {
 		next.Lookup = pc
 	}
 	return next, true
+}
+
+// leafReturn reports whether a caller may have the stack pointer of f: where calls leave the return
+// address in a register, functions need no stack. It must be elsewhere at least, and rules that send
+// each other to and fro come to an end.
+func (w *walker) leafReturn(f *Frame, pc uint64, same bool) bool {
+	if !same || w.cpu.LR == w.cpu.PC || pc == f.PC {
+		return false
+	}
+	w.still++
+	return w.still <= maxStill
 }
 
 // read reads memory of the process: the thread's stack, or whatever else the dump has.
@@ -226,8 +265,13 @@ func (w *walker) read(addr uint64, size uint8) (uint64, bool) {
 	return 0, false
 }
 
-// word reads a pointer.
-func (w *walker) word(addr uint64) (uint64, bool) { return w.read(addr, w.cpu.PointerSize) }
+// word reads a pointer. The memory of a 32-bit process ends at 4 GiB, whatever the dump says.
+func (w *walker) word(addr uint64) (uint64, bool) {
+	if w.cpu.PointerSize == 4 && addr>>32 != 0 {
+		return 0, false
+	}
+	return w.read(addr, w.cpu.PointerSize)
+}
 
 // returnAddress reports whether a word found by scanning may be one: it points behind an instruction of
 // a module, in a function if the module's are known. Code outside modules, as of just-in-time compilers,

@@ -46,6 +46,11 @@ func (p provider) Covered(m *minidump.Module, addr uint64) (covered, known bool)
 	return addr&0xfff < 0x100 && addr >= 0x1000, m.Addr == module
 }
 
+func (p provider) Function(m *minidump.Module, addr uint64) (start uint64, known bool) {
+	covered, known := p.Covered(m, addr)
+	return addr &^ 0xfff, covered && known
+}
+
 func (p process) walk(t testing.TB, l unwind.Limits) unwind.Stack {
 	t.Helper()
 	var stack []byte
@@ -173,19 +178,18 @@ func TestRecursion(t *testing.T) {
 	}
 }
 
-// The CPU that is not unwound has the frame that its context gives.
+// A CPU that is not unwound has the frame that its context gives.
 func TestOtherCPU(t *testing.T) {
-	b := minidumptest.New(true).System(minidumptest.System{Architecture: minidumptest.X86, Platform: minidumptest.Linux}).
-		Thread(minidumptest.Thread{ID: 1, Context: minidumptest.ContextX86{EIP: 0x1234}})
-	d, err := minidump.Parse(b.Bytes())
+	d, err := minidump.Parse(minidumptest.New(true).Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := unwind.Walk(context.Background(), d, d.Threads[0].Context, d.Threads[0].Stack, provider{}, unwind.Limits{})
+	state := minidump.Context{CPU: minidump.CPUUnknown, Regs: [33]uint64{0x1234}}
+	s := unwind.Walk(context.Background(), d, &state, minidump.Region{}, provider{}, unwind.Limits{})
 	if len(s.Frames) != 1 || s.Frames[0].PC != 0x1234 {
 		t.Errorf("%+v", s)
 	}
-	if s := unwind.Walk(context.Background(), d, nil, d.Threads[0].Stack, provider{}, unwind.Limits{}); len(s.Frames) != 0 {
+	if s := unwind.Walk(context.Background(), d, nil, minidump.Region{}, provider{}, unwind.Limits{}); len(s.Frames) != 0 {
 		t.Errorf("without a context: %+v", s)
 	}
 }
@@ -199,6 +203,37 @@ func FuzzWalk(f *testing.F) {
 		}
 		if s := p.walk(t, unwind.Limits{Frames: 16}); len(s.Frames) > 16 || s.Total < len(s.Frames) {
 			t.Errorf("%d frames of %d", len(s.Frames), s.Total)
+		}
+	})
+}
+
+// Any stack, registers and rules, on each CPU.
+func FuzzMachine(f *testing.F) {
+	cpus := []*cfi.CPU{cfi.X86, cfi.ARM, cfi.ARM64}
+	systems := []uint32{minidumptest.Linux, minidumptest.Windows, minidumptest.IOS}
+	f.Add(uint8(2), uint64(0x401010), uint64(stackBase), uint64(stackBase+16), uint64(0x402020), []byte("\x20\x20\x40\x00\x00\x00\x00\x00"), arm64Sub)
+	f.Add(uint8(3), uint64(0x401010), uint64(stackBase), uint64(stackBase+16), uint64(0), []byte("\x20\x20\x40\x00"), "STACK WIN 4 1000 100 0 0 10 4 10 0 1 $T0 .raSearch = $eip $T0 ^ = $esp $T0 4 + =\n")
+	f.Add(uint8(1), uint64(0), uint64(stackBase), uint64(stackBase+16), uint64(0x402021), []byte("\x20\x20\x40\x00"), "STACK CFI INIT 2000 100 .cfa: sp 8 + .ra: lr\n")
+	f.Fuzz(func(t *testing.T, kind uint8, pc, sp, fp, lr uint64, stack []byte, records string) {
+		cpu := cpus[kind%3]
+		m := machine{cpu: cpu, os: systems[kind/3%3], records: records}
+		m.regs = fmt.Sprintf("%s=%x %s=%x %s=%x", cpu.RegisterName(cpu.PC), pc, cpu.RegisterName(cpu.SP), sp, cpu.RegisterName(cpu.FP), fp)
+		if cpu != cfi.X86 {
+			m.regs += fmt.Sprintf(" lr=%x", lr)
+		}
+		for ; len(stack) >= 8; stack = stack[8:] {
+			m.stack = append(m.stack, binary.LittleEndian.Uint64(stack))
+		}
+		at, still := uint64(0), 0
+		for _, f := range m.walk(t).Frames {
+			next, _ := f.Registers.Get(cpu.SP)
+			if still++; next != at {
+				still = 0
+			}
+			if next < at && f.Lookup != f.PC || still > 20 {
+				t.Fatalf("from %#x to %#x, for %d frames", at, next, still)
+			}
+			at = next
 		}
 	})
 }
