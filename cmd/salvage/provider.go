@@ -207,7 +207,11 @@ func (p *fileProvider) findInFolders(m *minidump.Module, s *moduleSymbols) (prob
 	}
 	for _, folder := range p.folders {
 		dir := filepath.Join(folder, leaf, m.DebugID.Breakpad())
-		for _, name := range []string{leaf + ".dbg", leaf, base + ".sym"} {
+		names := []string{leaf + ".dbg", leaf, base + ".sym"}
+		if image := m.Name[strings.LastIndexAny(m.Name, `/\`)+1:]; base != leaf && image != "" && image != "." && image != ".." && !strings.ContainsRune(image, 0) {
+			names = append(names, image) // beside its PDB
+		}
+		for _, name := range names {
 			path := filepath.Join(dir, name)
 			f, err := openFile(path)
 			if err != nil {

@@ -6,16 +6,19 @@ package object
 
 import (
 	"context"
+	"strings"
 
 	"salvage/debug"
 	"salvage/debug/breakpad"
 	"salvage/debug/object/elf"
+	"salvage/debug/object/pe"
+	"salvage/debug/pdb"
 	"salvage/debug/symbols"
 )
 
 // Object is an opened file. It aliases the bytes it was opened over.
 type Object struct {
-	Format string // "elf", "breakpad"
+	Format string // "elf", "pe", "pdb", "breakpad"
 	Module symbols.Module
 	// HasSymbols: names can be had of the file, HasDebugInfo: with files and lines. For a .sym both are
 	// only known after reading it, and true.
@@ -24,6 +27,8 @@ type Object struct {
 
 	data []byte
 	elf  *elf.File
+	pe   *pe.File
+	pdb  *pdb.File
 }
 
 // Report says what a reader could not use.
@@ -47,6 +52,23 @@ func Open(data []byte) (*Object, error) {
 			ID: f.DebugID(), CodeID: f.CodeID(), OS: "Linux", Arch: f.Arch(), Name: f.SOName(), ImageBase: f.ImageBase(),
 		}
 		return &Object{Format: "elf", Module: m, HasSymbols: f.HasSymbols(), HasDebugInfo: f.HasDebugInfo(), HasRules: f.HasUnwindInfo(), elf: f}, nil
+	case pe.Probe(data):
+		f, err := pe.Parse(data)
+		if err != nil {
+			return nil, err
+		}
+		id, name := f.CodeView()
+		m := symbols.Module{
+			ID: id, CodeID: f.CodeID(), OS: "windows", Arch: f.Arch(), Name: leaf(name), ImageBase: f.ImageBase,
+		}
+		return &Object{Format: "pe", Module: m, HasSymbols: f.HasSymbols(), HasDebugInfo: f.HasDebugInfo(), HasRules: hasRules(f), pe: f}, nil
+	case pdb.Probe(data):
+		f, err := pdb.Parse(data)
+		if err != nil {
+			return nil, err
+		}
+		m := symbols.Module{ID: f.ID, OS: "windows", Arch: pe.Arch(f.Machine)}
+		return &Object{Format: "pdb", Module: m, HasSymbols: f.HasSymbols(), HasDebugInfo: f.HasDebugInfo(), HasRules: f.HasFrameData(), pdb: f}, nil
 	case breakpad.Probe(data):
 		m, err := breakpad.Header(data)
 		if err != nil {
@@ -59,8 +81,13 @@ func Open(data []byte) (*Object, error) {
 
 // Symbols returns the functions and publics of the file. It fills in rep while it runs.
 func (o *Object) Symbols(ctx context.Context, rep *Report) symbols.Source {
-	if o.elf != nil {
-		return elfSymbols(ctx, o.elf, rep)
+	switch {
+	case o.elf != nil:
+		return imageSymbols(ctx, elfImage(o.elf), rep)
+	case o.pe != nil:
+		return imageSymbols(ctx, peImage(o.pe), rep)
+	case o.pdb != nil:
+		return pdbSymbols(ctx, o.pdb, rep)
 	}
 	return func(emit func(*symbols.Batch) error) error {
 		f, err := breakpad.Parse(o.data, breakpad.Handler{Batch: emit}, breakpad.Options{})
@@ -72,3 +99,16 @@ func (o *Object) Symbols(ctx context.Context, rep *Report) symbols.Source {
 		return nil
 	}
 }
+
+func pdbSymbols(ctx context.Context, f *pdb.File, rep *Report) symbols.Source {
+	return func(emit func(*symbols.Batch) error) error {
+		var res pdb.Result
+		err := f.Symbols(ctx, pdb.Options{}, &res)(emit)
+		rep.Problems = append(rep.Problems, res.Problems...)
+		rep.Lost += uint64(res.Skipped)
+		return err
+	}
+}
+
+// leaf returns the last part of a path of any system.
+func leaf(path string) string { return path[strings.LastIndexAny(path, `/\`)+1:] }

@@ -134,10 +134,12 @@ const (
 )
 
 func formOf(row *metadb.Symbol) form {
-	switch row.Name {
-	case row.DebugFile:
+	switch {
+	case row.Format == "pe": // which lies beside its PDB
+		return formOther
+	case row.Name == row.DebugFile:
 		return formImage
-	case row.DebugFile + ".dbg":
+	case row.Name == row.DebugFile+".dbg":
 		return formDebug
 	}
 	return formSym

@@ -13,6 +13,8 @@ import (
 	"salvage/debug/debugid"
 	"salvage/debug/object"
 	"salvage/debug/object/elf"
+	"salvage/debug/object/pe"
+	"salvage/debug/pdb"
 	"salvage/debug/proguard"
 	"salvage/debug/symbols"
 	"salvage/internal/blob"
@@ -41,17 +43,28 @@ func identify(data []byte, info *PutInfo) (c content, err error) {
 	switch {
 	case errors.Is(err, debug.ErrUnsupported) && proguard.Probe(data):
 		return c, c.mapping(data, info)
+	case errors.Is(err, debug.ErrUnsupported) && pdb.Probe(data):
+		return c, fmt.Errorf("%w: %w", errs.Public(errs.Unsupported, "This PDB cannot be read: %s.", reason(err)), err)
 	case errors.Is(err, debug.ErrUnsupported):
-		return c, fmt.Errorf("%w: %w", errs.Public(errs.Unsupported, "This is not a file that symbols are read from: an ELF file, a Breakpad symbol file or a mapping of ProGuard or R8."), err)
+		return c, fmt.Errorf("%w: %w", errs.Public(errs.Unsupported, "This is not a file that symbols are read from: an ELF file, a PE file, a PDB, a Breakpad symbol file or a mapping of ProGuard or R8."), err)
 	case err != nil:
 		return c, errs.Public(errs.KindOf(err), "The file cannot be read: %v.", err)
 	}
 	c.module, c.Format, c.Arch = o.Module, o.Format, o.Module.Arch
 	c.symbols, c.debugInfo, c.rules = o.HasSymbols, o.HasDebugInfo, o.HasRules
 	image := false
-	if o.Format == "breakpad" {
+	switch o.Format {
+	case "breakpad":
 		err = c.breakpad(data)
-	} else {
+	case "pe":
+		var f *pe.File
+		if f, err = pe.Parse(data); err == nil {
+			image = f.HasCode()
+			c.rank(image)
+		}
+	case "pdb":
+		c.rank(false)
+	default:
 		image, err = c.elf(data)
 	}
 	switch {
@@ -114,6 +127,16 @@ func (c *content) elf(data []byte) (image bool, err error) {
 		return false, err
 	}
 	image = f.HasCode()
+	c.rank(image)
+	if len(f.Problems) > 0 {
+		p := f.Problems[0]
+		c.warning = fmt.Sprintf("It is damaged, or was cut off: %s: %s.", cmp.Or(p.Where, p.Kind), cmp.Or(p.Detail, p.Kind))
+	}
+	return image, nil
+}
+
+// rank says how good the file is; an image has the unwind rules of the code itself.
+func (c *content) rank(image bool) {
 	switch {
 	case c.debugInfo:
 		c.symbols, c.SymRank = true, metadb.Best
@@ -126,11 +149,15 @@ func (c *content) elf(data []byte) (image bool, err error) {
 	case c.rules:
 		c.CfiRank = metadb.Fair
 	}
-	if len(f.Problems) > 0 {
-		p := f.Problems[0]
-		c.warning = fmt.Sprintf("It is damaged, or was cut off: %s: %s.", cmp.Or(p.Where, p.Kind), cmp.Or(p.Detail, p.Kind))
+}
+
+// reason is what a reader says is wrong.
+func reason(err error) string {
+	var f *debug.FormatError
+	if errors.As(err, &f) {
+		return f.Reason
 	}
-	return image, nil
+	return err.Error()
 }
 
 // checkID refuses a claim that is neither the debug id nor the code id of the file.
@@ -154,18 +181,23 @@ func isHex(s string) bool {
 func (c *content) name(info *PutInfo, image bool) error {
 	c.DebugFile = cmp.Or(leaf(c.module.Name), leaf(info.DebugFile), c.bare(leaf(info.Name)))
 	suffix := ".dbg"
+	if c.Format != "breakpad" {
+		c.CodeFile = c.DebugFile
+	}
 	switch {
 	case c.Format == "breakpad":
 		c.Name, suffix = trimSuffix(c.DebugFile, ".pdb"), ".sym"
+	case c.Format == "pdb":
+		c.Name, suffix, c.CodeFile = c.DebugFile, "", ""
+	case c.Format == "pe" && image: // its debug file is the PDB, which does not say what it is called itself
+		c.CodeFile = cmp.Or(leaf(info.Name), c.DebugFile)
+		c.Name, suffix = c.CodeFile, ""
 	case image:
 		c.Name, suffix = c.DebugFile, ""
 	default:
 		c.Name = c.DebugFile
 	}
 	c.Name += suffix
-	if c.Format != "breakpad" {
-		c.CodeFile = c.DebugFile
-	}
 	c.Key = "v1/" + c.DebugFile + "/" + c.DebugID + "/" + c.Name
 	switch {
 	case c.DebugFile == "":

@@ -10,6 +10,7 @@ import (
 	"salvage/debug"
 	"salvage/debug/dwarf"
 	"salvage/debug/object/elf"
+	"salvage/debug/object/pe"
 	"salvage/debug/symbols"
 )
 
@@ -17,12 +18,64 @@ import (
 // 280 000 units.
 const maxSection = 16 << 30
 
-// elfSymbols reads DWARF and, for what it does not cover, the symbol table.
-func elfSymbols(ctx context.Context, f *elf.File, rep *Report) symbols.Source {
+// image is a file that has DWARF and a symbol table in it, of whatever format.
+type image struct {
+	functions  func() []elf.Function // relative to base
+	base       uint64
+	executable []symbols.Extent // before base is subtracted
+	bigEndian  bool
+	hasDWARF   bool
+	// section returns the contents of a section, nil if there is none, or none in this file.
+	section func(name string) ([]byte, error)
+}
+
+func elfImage(f *elf.File) *image {
+	return &image{
+		functions: f.Functions, base: f.ImageBase(), executable: f.Executable(), bigEndian: f.BigEndian, hasDWARF: f.HasDebugInfo(),
+		section: func(name string) ([]byte, error) {
+			s := f.Section(name)
+			if s == nil {
+				return nil, nil
+			}
+			data, err := f.Data(s, maxSection)
+			if errors.Is(err, elf.ErrNotInFile) {
+				return nil, nil
+			}
+			return data, err
+		},
+	}
+}
+
+func peImage(f *pe.File) *image {
+	m := &image{
+		base: f.ImageBase, hasDWARF: f.HasDebugInfo(),
+		section: func(name string) ([]byte, error) {
+			s := f.Section(name)
+			if s == nil {
+				return nil, nil
+			}
+			return f.Data(s)
+		},
+	}
+	m.executable = []symbols.Extent{}
+	for _, e := range f.Executable() {
+		m.executable = append(m.executable, symbols.Extent{Addr: e.Addr + f.ImageBase, Size: e.Size})
+	}
+	m.functions = func() (list []elf.Function) {
+		for _, s := range f.Functions() {
+			list = append(list, elf.Function{Addr: uint64(s.Addr), Name: s.Name})
+		}
+		return list
+	}
+	return m
+}
+
+// imageSymbols reads DWARF and, for what it does not cover, the symbol table.
+func imageSymbols(ctx context.Context, m *image, rep *Report) symbols.Source {
 	return func(emit func(*symbols.Batch) error) error {
-		functions := f.Functions()
-		if f.HasDebugInfo() {
-			if err := elfDWARF(ctx, f, functions, rep, emit); err != nil {
+		functions := m.functions()
+		if m.hasDWARF {
+			if err := m.dwarf(ctx, functions, rep, emit); err != nil {
 				return err
 			}
 		}
@@ -34,8 +87,8 @@ func elfSymbols(ctx context.Context, f *elf.File, rep *Report) symbols.Source {
 	}
 }
 
-func elfDWARF(ctx context.Context, f *elf.File, functions []elf.Function, rep *Report, emit func(*symbols.Batch) error) error {
-	s := dwarf.Sections{BigEndian: f.BigEndian}
+func (m *image) dwarf(ctx context.Context, functions []elf.Function, rep *Report, emit func(*symbols.Batch) error) error {
+	s := dwarf.Sections{BigEndian: m.bigEndian}
 	contents := map[string]*[]byte{
 		".debug_info": &s.Info, ".debug_abbrev": &s.Abbrev, ".debug_line": &s.Line, ".debug_line_str": &s.LineStr, ".debug_str": &s.Str,
 		".debug_str_offsets": &s.StrOffsets, ".debug_addr": &s.Addr, ".debug_ranges": &s.Ranges, ".debug_rnglists": &s.RngLists,
@@ -44,13 +97,9 @@ func elfDWARF(ctx context.Context, f *elf.File, functions []elf.Function, rep *R
 	var group sync.WaitGroup
 	var mu sync.Mutex
 	for name, into := range contents {
-		section := f.Section(name)
-		if section == nil {
-			continue
-		}
 		group.Go(func() {
-			data, err := f.Data(section, maxSection)
-			if err != nil && !errors.Is(err, elf.ErrNotInFile) {
+			data, err := m.section(name)
+			if err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				rep.Lost++
@@ -63,11 +112,11 @@ func elfDWARF(ctx context.Context, f *elf.File, functions []elf.Function, rep *R
 	if s.Info == nil {
 		return nil
 	}
-	base := f.ImageBase()
+	base := m.base
 	names := byAddress(functions)
 	var res dwarf.Result
 	err := dwarf.Symbols(ctx, &s, dwarf.Options{
-		ImageBase: base, Executable: f.Executable(),
+		ImageBase: base, Executable: m.executable,
 		Symbol: func(addr uint64) dwarf.Symbol {
 			i, _ := slices.BinarySearchFunc(names, addr-base+1, func(fn elf.Function, addr uint64) int { return cmp.Compare(fn.Addr, addr) })
 			next := ^uint64(0)
