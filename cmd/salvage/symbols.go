@@ -274,6 +274,11 @@ func (p *program) symbolsPut(ctx context.Context, paths []string, o *symbolsPutO
 	bar := progressbar.NewOptions64(total, progressbar.OptionSetWriter(p.err), progressbar.OptionShowBytes(true), progressbar.OptionShowCount(), progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionClearOnFinish(), progressbar.OptionSetVisibility(isTerminal(p.err) && total > 0))
 	var mu sync.Mutex
+	sent := func(bytes int64) { // the bar is not safe for concurrent use
+		mu.Lock()
+		defer mu.Unlock()
+		_ = bar.Add64(bytes)
+	}
 	counts := map[string]int{}
 	say := func(v verdict) {
 		mu.Lock()
@@ -303,7 +308,7 @@ func (p *program) symbolsPut(ctx context.Context, paths []string, o *symbolsPutO
 	for range max(1, o.jobs) {
 		workers.Go(func() {
 			for c := range work {
-				v, err := o.put(ctx, c, bar)
+				v, err := o.put(ctx, c, sent)
 				if errors.Is(err, errs.Denied) {
 					cancel(err) // as all the others would be
 				}
@@ -340,14 +345,14 @@ func (p *program) symbolsPut(ctx context.Context, paths []string, o *symbolsPutO
 }
 
 // put sends a file, unless it is of no use or the server has it.
-func (o *symbolsPutOptions) put(ctx context.Context, c candidate, bar *progressbar.ProgressBar) (v verdict, err error) {
+func (o *symbolsPutOptions) put(ctx context.Context, c candidate, moved func(bytes int64)) (v verdict, err error) {
 	v.Path = c.path
 	fail := func(err error) (verdict, error) {
 		v.Status, v.Message = "failed", errs.Message(err)
 		return v, err
 	}
 	sent := int64(0)
-	defer func() { _ = bar.Add64(c.size - sent) }()
+	defer func() { moved(c.size - sent) }()
 	f, err := openFile(c.path)
 	if err != nil {
 		return fail(err)
@@ -386,7 +391,7 @@ func (o *symbolsPutOptions) put(ctx context.Context, c candidate, bar *progressb
 		}
 		n := copy(b, f.Data[sent:])
 		sent += int64(n)
-		_ = bar.Add(n)
+		moved(int64(n))
 		return n, nil
 	})
 	if err := o.do(ctx, "PUT", "/symbols/"+url.PathEscape(filepath.Base(c.path)), body, int64(len(f.Data)), &answer); err != nil {
