@@ -219,8 +219,8 @@ func (p *program) symbolsPutCommand() *cobra.Command {
 	o := new(symbolsPutOptions)
 	return command(&cobra.Command{
 		Use: "put PATH...", Short: "Give symbol files to a server", Args: cobra.MinimumNArgs(1),
-		Long: "Give symbol files to a server: programs and libraries, with their debug information or without, separate debug files,\n" +
-			"and Breakpad's .sym. Folders are searched with all below them; files in them that are of no use are passed over.\n" +
+		Long: "Give symbol files to a server: programs and libraries (ELF, PE), with their debug information or without, separate debug\n" +
+			"files, PDBs, Breakpad's .sym, and mappings of R8 and ProGuard. Folders are searched with all below them; files in them that are of no use are passed over.\n" +
 			"What the server has already is not sent. Each file gets a line with what became of it; the exit code is 3 if only\n" +
 			"some could be stored.",
 	}, o, func(ctx context.Context, args []string) error { return p.symbolsPut(ctx, args, o) })

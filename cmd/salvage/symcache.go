@@ -71,7 +71,7 @@ func (p *program) symcacheBuildCommand() *cobra.Command {
 	o := new(symcacheBuildOptions)
 	return command(&cobra.Command{
 		Use: "build FILE -o OUT", Short: "Turn a debug file into a lookup file", Args: cobra.ExactArgs(1),
-		Long: "Turn a debug file into a lookup file.\n\nFILE is a Breakpad symbol file (.sym) or an ELF file: a program, a library or its separate debug file.",
+		Long: "Turn a debug file into a lookup file.\n\nFILE is a Breakpad symbol file (.sym), a PDB, or an ELF or PE file: a program, a library or its separate debug file.",
 	}, o, func(ctx context.Context, args []string) error { return p.symcacheBuild(ctx, args[0], o) })
 }
 

@@ -12,9 +12,6 @@ package dwarf
 
 import (
 	"context"
-	"runtime"
-	"sync"
-	"sync/atomic"
 
 	"salvage/debug"
 	"salvage/debug/symbols"
@@ -81,48 +78,12 @@ type unitResult struct {
 
 // run walks the units on several goroutines and hands their batches on in order.
 func (r *reader) run(ctx context.Context, emit func(*symbols.Batch) error, res *Result) error {
-	workers := r.opts.Workers
-	if workers <= 0 {
-		workers = runtime.GOMAXPROCS(0)
-	}
-	workers = min(workers, max(1, len(r.units)))
-	ctx, cancel := context.WithCancel(ctx)
-	var group sync.WaitGroup
-	defer group.Wait()
-	defer cancel()
-	var next atomic.Int64
-	done := make([]chan unitResult, len(r.units))
-	for i := range done {
-		done[i] = make(chan unitResult, 1)
-	}
-	// How far the walkers may be ahead of emit bounds the memory in flight.
-	ahead := make(chan struct{}, 4*workers)
-	for range workers {
-		group.Go(func() {
-			w := newWalker(r)
-			for {
-				select {
-				case ahead <- struct{}{}:
-				case <-ctx.Done():
-					return
-				}
-				i := int(next.Add(1)) - 1
-				if i >= len(r.units) {
-					return
-				}
-				done[i] <- w.unit(ctx, &r.units[i])
-			}
-		})
-	}
 	var fills []*symbols.Batch // last, so that functions of other units come first
-	for i := range done {
-		var u unitResult
-		select {
-		case u = <-done[i]:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		<-ahead
+	walker := func() func(context.Context, int) unitResult {
+		w := newWalker(r)
+		return func(ctx context.Context, i int) unitResult { return w.unit(ctx, &r.units[i]) }
+	}
+	err := symbols.Parallel(ctx, r.opts.Workers, len(r.units), walker, func(u unitResult) error {
 		if u.problem != nil {
 			res.problem(*u.problem)
 		}
@@ -134,6 +95,10 @@ func (r *reader) run(ctx context.Context, emit func(*symbols.Batch) error, res *
 				return err
 			}
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	for _, b := range fills {
 		if err := emit(b); err != nil {

@@ -3,11 +3,8 @@ package pdb
 import (
 	"cmp"
 	"context"
-	"runtime"
 	"slices"
 	"sort"
-	"sync"
-	"sync/atomic"
 
 	"salvage/debug"
 	"salvage/debug/internal/cursor"
@@ -63,49 +60,14 @@ type moduleResult struct {
 
 // run walks the modules on several goroutines and hands their batches on in order.
 func (f *File) run(ctx context.Context, o Options, emit func(*symbols.Batch) error, res *Result) error {
-	workers := o.Workers
-	if workers <= 0 {
-		workers = runtime.GOMAXPROCS(0)
-	}
-	workers = min(workers, max(1, len(f.modules)))
-	ctx, cancel := context.WithCancel(ctx)
-	var group sync.WaitGroup
-	defer group.Wait()
-	defer cancel()
-	var next atomic.Int64
-	done := make([]chan moduleResult, len(f.modules))
-	for i := range done {
-		done[i] = make(chan moduleResult, 1)
-	}
-	ahead := make(chan struct{}, 4*workers) // bounds the memory in flight
-	for range workers {
-		group.Go(func() {
-			w := &walker{f: f, format: formatter{f: f}, inline: inliner{}}
-			w.inline.l = &w.lines
-			for {
-				select {
-				case ahead <- struct{}{}:
-				case <-ctx.Done():
-					return
-				}
-				i := int(next.Add(1)) - 1
-				if i >= len(f.modules) {
-					return
-				}
-				done[i] <- w.module(ctx, &f.modules[i])
-			}
-		})
-	}
 	var fills []*symbols.Batch // last, so that functions of other modules come first
 	thunks := symbols.NewBatch(symbols.NewStrings())
-	for i := range done {
-		var m moduleResult
-		select {
-		case m = <-done[i]:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		<-ahead
+	walker := func() func(context.Context, int) moduleResult {
+		w := &walker{f: f, format: formatter{f: f}, inline: inliner{}}
+		w.inline.l = &w.lines
+		return func(ctx context.Context, i int) moduleResult { return w.module(ctx, &f.modules[i]) }
+	}
+	err := symbols.Parallel(ctx, o.Workers, len(f.modules), walker, func(m moduleResult) error {
 		if m.problem != nil {
 			res.problem(*m.problem)
 		}
@@ -118,6 +80,10 @@ func (f *File) run(ctx context.Context, o Options, emit func(*symbols.Batch) err
 				return err
 			}
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	for _, b := range append(fills, thunks) {
 		if err := emit(b); err != nil {
