@@ -62,6 +62,9 @@ type pages []uint64
 
 const pageShift = 12
 
+// maxStacks is how many bytes of stacks are looked through: some seconds of work.
+const maxStacks = 256 << 20
+
 func (p pages) has(addr uint64) bool { return p.overlap(addr, 1) }
 
 func (p pages) overlap(addr, size uint64) bool {
@@ -86,8 +89,15 @@ func (p *pages) sort() {
 }
 
 // askedIn returns the pages of modules that a walk of d is going to ask for: where the registers and the
-// words on the stacks point. It may ask for others, as where a signature has to come off a pointer.
+// words on the stacks point. It may ask for others, as where a signature has to come off a pointer. Nil: there
+// are more stacks than is worth it, as where a hostile dump has the same memory for each of its threads.
 func askedIn(d *minidump.Dump) map[*minidump.Module]*pages {
+	size := 0
+	for i := range d.Threads {
+		if size += len(d.Threads[i].Stack.Data); size > maxStacks {
+			return nil
+		}
+	}
 	asked := map[*minidump.Module]*pages{}
 	var m *minidump.Module // the last one
 	word := func(addr uint64) {

@@ -140,3 +140,20 @@ func TestExpect(t *testing.T) {
 		t.Errorf("%d modules were asked for", loaded)
 	}
 }
+
+func TestSharedStacks(t *testing.T) {
+	d := &minidump.Dump{Threads: make([]minidump.Thread, 300)}
+	for i := range d.Threads {
+		d.Threads[i].Stack.Data = make([]byte, 0)
+	}
+	if askedIn(d) == nil {
+		t.Error("small stacks are not looked through")
+	}
+	shared := make([]byte, 1<<20)
+	for i := range d.Threads {
+		d.Threads[i].Stack.Data = shared
+	}
+	if askedIn(d) != nil {
+		t.Error("300 MB of stacks are looked through")
+	}
+}

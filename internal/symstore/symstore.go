@@ -2,8 +2,9 @@
 // questions about addresses from them, and serves them to whoever asks by debug id or code id.
 //
 // An original is identified by its content alone; what its uploader says about it is only checked, but for
-// the name of a file that does not say its own, as a PE or PDB. It is durable in blob storage first, then known to the database together with the job that builds from it;
-// then the uploader is answered. Whatever stops the process on the way, the same upload again mends it.
+// the name of a file that does not say its own, as a PE or PDB. It is durable in blob storage first, then
+// known to the database together with the job that builds from it; then the uploader is answered. Whatever
+// stops the process on the way, the same upload again mends it.
 // Build makes up to two derived files for a debug id, each from the best original at hand, and in the
 // transaction that makes one known it queues the crashes that waited for it.
 //
