@@ -48,12 +48,12 @@ func badHardware(_ *Lists, c *Crash, r *Result) (string, string) {
 	return "bad hardware | " + r.Signature, ""
 }
 
-// smallAllocation is the size in bytes up to which it does not matter who asked: memory was just full.
+// smallAllocation is the size in bytes up to which memory was just full, whoever asked.
 const smallAllocation = 256 << 10
 
-// outOfMemory replaces the signature where a small allocation failed, and marks it where a larger one
-// did or the size is not known.
-func outOfMemory(_ *Lists, c *Crash, r *Result) (string, string) {
+// outOfMemory marks the signature where an allocation failed. Where it was a small one siggen replaces it, so
+// that all such crashes of a product are one; by our own lists they stay apart.
+func outOfMemory(l *Lists, c *Crash, r *Result) (string, string) {
 	size := c.OOMAllocationSize
 	if !(size != nil && *size != 0 || isOutOfMemory(c, r.Signature)) {
 		return r.Signature, ""
@@ -63,6 +63,8 @@ func outOfMemory(_ *Lists, c *Crash, r *Result) (string, string) {
 		return "OOM | large | " + r.Signature, ""
 	case size == nil:
 		return "OOM | unknown | " + r.Signature, ""
+	case *size <= smallAllocation && l.own:
+		return "OOM | small | " + r.Signature, ""
 	case *size <= smallAllocation:
 		return "OOM | small", ""
 	}

@@ -75,6 +75,7 @@ func TestSiggenForms(t *testing.T) {
 		`{"threads":[{"frames":[{"module":"a.dll"},{"module":"a.dll"},{"function":"f"}]}]}`:                                               "a.dll | f",
 		`{"threads":[{"frames":[{"module":" a\tb\u0001c\n"}]}]}`:                                                                          "abc",
 		`{"threads":[{"frames":[{"module":"[vdso]"}]}]}`:                                                                                  "vdso",
+		`{"oom_allocation_size":262144,"threads":[{"frames":[{"function":"f"}]}]}`:                                                        "OOM | small",
 		`{"ipc_channel_error":"` + strings.Repeat("y", 120) + `"}`:                                                                        "IPCError-content | " + strings.Repeat("y", 100),
 		`{"threads":[{"frames":[{"module":"a","module_offset":"0x1"}]}]}`:                                                                 "a",
 		`{"threads":[{"frames":[{"function":"f(int) const [clone .cold]"}]}]}`:                                                            "const",

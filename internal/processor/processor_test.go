@@ -187,7 +187,7 @@ func TestFields(t *testing.T) {
 		"client_crash_date": "2025-08-18 06:38:20", "last_crash": 77.0, "oom_allocation_size": 5.0, "build": "2026", "total_physical_memory": nil, "app_notes": nil,
 		"moz_crash_reason": "sanitized--see moz_crash_reason_raw", "moz_crash_reason_raw": "byte index SECRET", "url": "SECRET", "user_comments": "SECRET",
 		"crash_id": string(id), "uuid": string(id), "minidump_sha256_hash": "sum of upload_file_minidump", "success": true, "mdsw_status_string": "OK",
-		"os_name": "Linux", "cpu_arch": "amd64", "signature": "OOM | small", "unknown": nil,
+		"os_name": "Linux", "cpu_arch": "amd64", "signature": "OOM | small | EMPTY: no frame data available; OK", "unknown": nil,
 		"submitted_timestamp": "2026-08-18T12:00:00.000000+00:00",
 	} {
 		if got := all[field]; got != want {
