@@ -9,13 +9,14 @@
 package inflate
 
 import (
-	"bytes"
+	"encoding/binary"
 	"errors"
+	"hash/adler32"
 	"io"
 	"math"
+	"math/bits"
 	"sync"
 
-	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
 
 	"salvage/debug"
@@ -30,8 +31,6 @@ const (
 	zlibFirstRatio = 16
 )
 
-var zlibReaders = sync.Pool{}
-
 // Zlib inflates the zlib stream at the start of src, which is to give exactly size bytes; what follows
 // the stream is ignored. A size over limit gives debug.ErrTooLarge, as does a stream that holds more
 // than size; one that holds less gives debug.ErrTruncated. Src is not retained.
@@ -39,61 +38,40 @@ func Zlib(src []byte, size, limit uint64) ([]byte, error) {
 	if err := check("zlib", size, limit, min(uint64(len(src)), math.MaxUint64/zlibMaxRatio)*zlibMaxRatio); err != nil {
 		return nil, err
 	}
-	in := bytes.NewReader(src)
-	r, ok := zlibReaders.Get().(io.ReadCloser)
-	var err error
-	if ok {
-		err = r.(zlib.Resetter).Reset(in, nil)
-	} else {
-		r, err = zlib.NewReader(in)
-	}
-	if err != nil {
-		return nil, zlibError(src, in, err)
-	}
+	d := deflaters.Get().(*deflater)
 	defer func() {
-		// The pooled reader must not keep src alive.
-		_ = r.(zlib.Resetter).Reset(bytes.NewReader(emptyZlib), nil)
-		zlibReaders.Put(r)
+		d.src, d.out = nil, nil
+		deflaters.Put(d)
 	}()
-	out := make([]byte, 0, min(size, zlibFirstRatio*uint64(len(src))))
-	for {
-		if len(out) == cap(out) && uint64(len(out)) < size {
-			grown := make([]byte, len(out), min(size, 2*uint64(cap(out))))
-			copy(grown, out)
-			out = grown
-		}
-		var n int
-		if len(out) < cap(out) {
-			n, err = r.Read(out[len(out):cap(out)])
-			out = out[:len(out)+n]
-		} else { // full: this is to find the end and the checksum
-			var extra [1]byte
-			if n, err = r.Read(extra[:]); n > 0 {
-				return nil, fail("zlib", offset(src, in), "holds more than the declared size", debug.ErrTooLarge)
-			}
-		}
-		switch {
-		case err == nil:
-		case err != io.EOF:
-			return nil, zlibError(src, in, err)
-		case uint64(len(out)) < size:
-			return nil, fail("zlib", offset(src, in), "holds less than the declared size", debug.ErrTruncated)
-		default:
-			return out, nil
-		}
+	d.src, d.in, d.bit, d.have, d.size = src, 0, 0, 0, size
+	d.out = make([]byte, 0, min(size, zlibFirstRatio*uint64(len(src))))
+	header, err := d.take(16)
+	switch {
+	case err != nil:
+		return nil, err
+	case header&0xf != 8 || header>>4&0xf > 7 || bits.ReverseBytes16(uint16(header))%31 != 0:
+		return nil, fail("zlib", 0, "no zlib header", nil)
+	case header>>13&1 != 0:
+		return nil, fail("zlib", 0, "stream needs a dictionary", debug.ErrUnsupported)
 	}
-}
-
-// emptyZlib is a stream of no bytes.
-var emptyZlib = []byte{0x78, 0x01, 0x03, 0, 0, 0, 0, 1}
-
-func offset(src []byte, in *bytes.Reader) uint64 { return uint64(len(src) - in.Len()) }
-
-func zlibError(src []byte, in *bytes.Reader, err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return fail("zlib", offset(src, in), "stream without end", debug.ErrTruncated)
+	sum := adler32.New()
+	for last := false; !last; {
+		from := len(d.out)
+		if last, err = d.block(); err != nil {
+			return nil, err
+		}
+		_, _ = sum.Write(d.out[from:])
 	}
-	return fail("zlib", offset(src, in), err.Error(), nil)
+	d.align()
+	switch {
+	case uint64(len(d.out)) < size:
+		return nil, fail("zlib", uint64(d.in), "holds less than the declared size", debug.ErrTruncated)
+	case len(src)-d.in < 4:
+		return nil, d.truncated()
+	case binary.BigEndian.Uint32(src[d.in:]) != sum.Sum32():
+		return nil, fail("zlib", uint64(d.in), "checksum does not match", nil)
+	}
+	return d.out, nil
 }
 
 var zstdReaders = sync.Pool{New: func() any {
