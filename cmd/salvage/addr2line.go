@@ -80,6 +80,7 @@ func (p *program) openSymbols(ctx context.Context, path string, addresses []stri
 	if err != nil {
 		return nil, err
 	}
+	defer companions(path, obj).Close()
 	var asked pages
 	for _, text := range addresses {
 		if addr, err := parseAddress(text); err == nil {

@@ -37,7 +37,7 @@ func (p *program) warn(path string, r *object.Report) {
 		fmt.Fprintf(p.err, "salvage: %s: %s: %s: %s\n", path, pr.Where, pr.Kind, pr.Detail)
 	}
 	if n := len(r.Needs); n > 0 {
-		fmt.Fprintf(p.err, "salvage: %s: functions of %d units are in other files, which are not read yet: %s, …\n", path, n, r.Needs[0])
+		fmt.Fprintf(p.err, "salvage: %s: part of the debug information is in %s not found, first %s\n", path, plural(n, "file"), r.Needs[0])
 	}
 }
 
@@ -87,6 +87,7 @@ func (p *program) symcacheBuild(ctx context.Context, path string, o *symcacheBui
 	if err != nil {
 		return err
 	}
+	defer companions(path, obj).Close()
 	// Written under another name first: whoever has the old file mapped keeps it whole.
 	out, err := os.CreateTemp(filepath.Dir(o.output), ".symcache-*")
 	if err != nil {

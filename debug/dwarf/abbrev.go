@@ -29,6 +29,7 @@ const (
 	slotRnglistsBase
 	slotGNURangesBase
 	slotDwoName
+	slotDwoID
 	slotCount
 )
 
@@ -38,7 +39,7 @@ var slots = map[uint64]slot{
 	atSpecification: slotSpecification, atCallFile: slotCallFile, atCallLine: slotCallLine, atLanguage: slotLanguage,
 	atStmtList: slotStmtList, atCompDir: slotCompDir, atStrOffsetsBase: slotStrOffsetsBase, atAddrBase: slotAddrBase,
 	atGNUAddrBase: slotAddrBase, atRnglistsBase: slotRnglistsBase, atGNURangesBase: slotGNURangesBase,
-	atDwoName: slotDwoName, atGNUDwoName: slotDwoName,
+	atDwoName: slotDwoName, atGNUDwoName: slotDwoName, atGNUDwoID: slotDwoID,
 }
 
 // op is one step of reading an entry: skip a number of bytes, skip a value, or read one into a slot.
@@ -75,6 +76,7 @@ func (t *abbrevTable) get(code uint64) *abbrev {
 
 // abbrevKey: what the compiled form depends on besides the declarations.
 type abbrevKey struct {
+	section           *byte // the first byte of .debug_abbrev
 	offset            uint64
 	addrSize, offSize uint8
 	version           uint16
@@ -82,11 +84,14 @@ type abbrevKey struct {
 
 // abbrevs returns the table at an offset of .debug_abbrev, compiled for units of the given kind. It is
 // called before the walkers start, so that tables are shared without locks.
-func (r *reader) abbrevs(key abbrevKey) (*abbrevTable, error) {
+func (r *reader) abbrevs(f *file, key abbrevKey) (*abbrevTable, error) {
+	if len(f.Abbrev) > 0 {
+		key.section = &f.Abbrev[0]
+	}
 	if t := r.tables[key]; t != nil {
 		return t, nil
 	}
-	c := cursor.New(r.s.Abbrev, "dwarf", ".debug_abbrev")
+	c := cursor.New(f.Abbrev, "dwarf", ".debug_abbrev")
 	c.Skip(key.offset)
 	if c.Len() == 0 {
 		c.Fail("no abbreviations there", debug.ErrTruncated)
@@ -114,7 +119,7 @@ func (r *reader) abbrevs(key abbrevKey) (*abbrevTable, error) {
 			if form == formImplicitConst {
 				o.implicit = uint64(c.SLEB())
 			}
-			size, fixed := fixedSize(uint64(o.form), key)
+			size, fixed := fixedSize(uint64(o.form), key.addrSize, key.offSize, key.version)
 			switch {
 			case o.slot != slotNone || !fixed:
 				a.ops = append(a.ops, o)
@@ -150,7 +155,7 @@ func (r *reader) abbrevs(key abbrevKey) (*abbrevTable, error) {
 	// Tables may overlap: thousands of units that each start at another offset of one long table would
 	// make the work quadratic.
 	r.abbrevWork += c.Offset() - key.offset
-	if r.abbrevWork > 16*uint64(len(r.s.Abbrev))+1<<20 {
+	if r.abbrevWork > 16*r.abbrevSize+1<<20 {
 		return nil, &debug.FormatError{Format: "dwarf", Section: ".debug_abbrev", Offset: key.offset, Reason: "abbreviation tables overlap without end", Err: debug.ErrTooLarge}
 	}
 	r.tables[key] = t
@@ -158,7 +163,7 @@ func (r *reader) abbrevs(key abbrevKey) (*abbrevTable, error) {
 }
 
 // fixedSize returns the size of values of a form, where it does not depend on the value.
-func fixedSize(form uint64, key abbrevKey) (size uint32, ok bool) {
+func fixedSize(form uint64, addrSize, offSize uint8, version uint16) (size uint32, ok bool) {
 	switch form {
 	case formFlagPresent, formImplicitConst:
 		return 0, true
@@ -175,14 +180,14 @@ func fixedSize(form uint64, key abbrevKey) (size uint32, ok bool) {
 	case formData16:
 		return 16, true
 	case formAddr:
-		return uint32(key.addrSize), true
+		return uint32(addrSize), true
 	case formStrp, formSecOffset, formLineStrp, formStrpSup, formGNURefAlt, formGNUStrpAlt:
-		return uint32(key.offSize), true
+		return uint32(offSize), true
 	case formRefAddr:
-		if key.version == 2 { // DWARF 2 had it as an address
-			return uint32(key.addrSize), true
+		if version == 2 { // DWARF 2 had it as an address
+			return uint32(addrSize), true
 		}
-		return uint32(key.offSize), true
+		return uint32(offSize), true
 	}
 	return 0, false
 }

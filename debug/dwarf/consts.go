@@ -20,6 +20,7 @@ const (
 	tagSubroutineType    = 0x15
 	tagInlinedSubroutine = 0x1d
 	tagSubprogram        = 0x2e
+	tagSkeletonUnit      = 0x4a
 )
 
 // Attributes: DWARF5 7.5.4, table 7.5.
@@ -43,6 +44,7 @@ const (
 	atDwoName        = 0x76
 	atMIPSLinkage    = 0x2007 // before DWARF 4
 	atGNUDwoName     = 0x2130
+	atGNUDwoID       = 0x2131
 	atGNURangesBase  = 0x2132
 	atGNUAddrBase    = 0x2133
 )

@@ -25,6 +25,16 @@ type Sections struct {
 	BigEndian bool
 }
 
+// Companions are the sections of other files that those of a file refer to.
+type Companions struct {
+	// Alt is the supplementary file that dwz made of what several files share, nil if there is none
+	// (DWARF5 7.3.6).
+	Alt *Sections
+	// Split returns the sections named .debug_….dwo that hold the unit with the given id (DWARF5 7.3.2),
+	// nil if they are not known. Units that ask for the same may get the same.
+	Split func(id uint64) *Sections
+}
+
 // Options of Symbols.
 type Options struct {
 	ImageBase uint64 // subtracted from every address
@@ -38,6 +48,7 @@ type Options struct {
 	// function they were made of. Code that has lines but no function (assembly) gets its name from it.
 	Symbol  func(addr uint64) Symbol
 	Workers int // default GOMAXPROCS; the output does not depend on it
+	Companions
 }
 
 // Symbol is an entry of a symbol table: Low ≤ addr < High. Where no symbol covers the address Name is
@@ -52,8 +63,16 @@ type Result struct {
 	Units    int
 	Problems []debug.Problem // the first of them, in order of units
 	Skipped  int             // units with a problem that hid part of them
-	// Split names the .dwo files whose skeleton units were found: their functions are not here.
-	Split []string
+	// Missing are the units whose .dwo file is not known: of their functions a few are here at most.
+	Missing []Skeleton
+	// MissingAlt: names are in a supplementary file that is not known.
+	MissingAlt bool
+}
+
+// Skeleton names the file that holds a unit.
+type Skeleton struct {
+	Name, Dir string // Name may be relative to Dir, the directory of compilation
+	ID        uint64 // of the unit
 }
 
 const maxProblems = 20
@@ -74,6 +93,8 @@ type unitResult struct {
 	batches []*symbols.Batch
 	fill    *symbols.Batch // what has lines but no function; nil if nothing
 	problem *debug.Problem
+
+	missingAlt bool
 }
 
 // run walks the units on several goroutines and hands their batches on in order.
@@ -81,15 +102,16 @@ func (r *reader) run(ctx context.Context, emit func(*symbols.Batch) error, res *
 	var fills []*symbols.Batch // last, so that functions of other units come first
 	walker := func() func(context.Context, int) unitResult {
 		w := newWalker(r)
-		return func(ctx context.Context, i int) unitResult { return w.unit(ctx, &r.units[i]) }
+		return func(ctx context.Context, i int) unitResult { return w.unit(ctx, &r.main.units[i]) }
 	}
-	err := symbols.Parallel(ctx, r.opts.Workers, len(r.units), walker, func(u unitResult) error {
+	err := symbols.Parallel(ctx, r.opts.Workers, len(r.main.units), walker, func(u unitResult) error {
 		if u.problem != nil {
 			res.problem(*u.problem)
 		}
 		if u.fill != nil {
 			fills = append(fills, u.fill)
 		}
+		res.MissingAlt = res.MissingAlt || u.missingAlt
 		for _, b := range u.batches {
 			if err := emit(b); err != nil {
 				return err

@@ -40,7 +40,7 @@ func (e *entry) put(s slot, v value) {
 
 // readEntry reads the entry at c into e and returns its declaration, nil for a null entry. Failures
 // are latched in c.
-func (r *reader) readEntry(c *cursor.Cursor, u *unit, e *entry) *abbrev {
+func readEntry(c *cursor.Cursor, u *unit, e *entry) *abbrev {
 	e.reset()
 	e.offset = c.Offset()
 	code := c.ULEB()
@@ -66,7 +66,7 @@ func (r *reader) readEntry(c *cursor.Cursor, u *unit, e *entry) *abbrev {
 			}
 		}
 		var v uint64
-		if size, fixed := fixedSize(form, abbrevKey{0, u.addrSize, u.offSize, u.version}); fixed {
+		if size, fixed := fixedSize(form, u.addrSize, u.offSize, u.version); fixed {
 			switch {
 			case size == 16:
 				c.Skip(16)
@@ -114,17 +114,21 @@ func (r *reader) readEntry(c *cursor.Cursor, u *unit, e *entry) *abbrev {
 func (r *reader) str(u *unit, v value) []byte {
 	switch v.form {
 	case formString:
-		return cstring(r.s.Info[:u.end], v.v)
+		return cstring(u.f.Info[:u.end], v.v)
 	case formStrp:
-		return cstring(r.s.Str, v.v)
+		return cstring(u.f.Str, v.v)
 	case formLineStrp:
-		return cstring(r.s.LineStr, v.v)
+		return cstring(u.f.LineStr, v.v)
+	case formGNUStrpAlt, formStrpSup:
+		if r.alt != nil {
+			return cstring(r.alt.Str, v.v)
+		}
 	case formStrx, formStrx1, formStrx2, formStrx3, formStrx4, formGNUStrIndex:
-		off, ok := r.indexed(r.s.StrOffsets, u.strOffsetsBase, v.v, u.offSize)
+		off, ok := u.f.indexed(u.f.StrOffsets, u.strOffsetsBase, v.v, u.offSize)
 		if !ok {
 			return nil
 		}
-		return cstring(r.s.Str, off)
+		return cstring(u.f.Str, off)
 	}
 	return nil
 }
@@ -135,31 +139,35 @@ func (r *reader) addr(u *unit, v value) (uint64, bool) {
 	case formAddr:
 		return v.v, true
 	case formAddrx, formAddrx1, formAddrx2, formAddrx3, formAddrx4, formGNUAddrIndex:
-		return r.indexed(r.s.Addr, u.addrBase, v.v, u.addrSize)
+		return r.main.indexed(r.main.Addr, u.addrBase, v.v, u.addrSize)
 	}
 	return 0, false
 }
 
 // indexed returns the i-th element behind base.
-func (r *reader) indexed(section []byte, base, i uint64, size uint8) (uint64, bool) {
+func (f *file) indexed(section []byte, base, i uint64, size uint8) (uint64, bool) {
 	if i > uint64(len(section))/uint64(size) || base > uint64(len(section)) {
 		return 0, false
 	}
-	c := r.cursor(section, "indexed")
+	c := f.cursor(section, "indexed")
 	c.Skip(base + i*uint64(size))
 	v := c.Uint(size)
 	return v, c.Err() == nil
 }
 
-// ref returns the offset of .debug_info that a reference points to.
-func (r *reader) ref(u *unit, v value) (uint64, bool) {
+// ref returns the offset of .debug_info that a reference points to, and the file: nil if that is not known.
+func (r *reader) ref(u *unit, v value) (*file, uint64) {
 	switch v.form {
 	case formRef1, formRef2, formRef4, formRef8, formRefUdata:
-		return u.off + v.v, v.v < u.end-u.off
+		if v.v < u.end-u.off {
+			return u.f, u.off + v.v
+		}
 	case formRefAddr:
-		return v.v, v.v < uint64(len(r.s.Info))
+		return u.f, v.v
+	case formGNURefAlt, formRefSup4, formRefSup8:
+		return r.alt, v.v
 	}
-	return 0, false // into a type unit or another file
+	return nil, 0 // formRefSig8: leads to types only
 }
 
 func cstring(section []byte, off uint64) []byte {

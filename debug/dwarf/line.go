@@ -43,10 +43,13 @@ func (t *lineTable) reset() {
 // lines runs the line program of u into w.table. What cannot be read is left out.
 func (w *walker) lines(u *unit) {
 	w.table.reset()
+	if u.lines != nil {
+		u = u.lines
+	}
 	if !u.hasLines {
 		return
 	}
-	c := w.r.cursor(w.r.s.Line, ".debug_line")
+	c := u.f.cursor(u.f.Line, ".debug_line")
 	c.Skip(u.stmtList)
 	if err := w.runLines(u, &c); err != nil {
 		w.fail(err.Error())
@@ -71,7 +74,7 @@ func (w *walker) runLines(u *unit, c *cursor.Cursor) error {
 	}
 	p := c.Sub(min(length, c.Len()))
 	// Units share line tables only where dwz made them partial units, which are not run.
-	if w.lineWork += length; w.lineWork > 16*uint64(len(w.r.s.Line))+1<<20 {
+	if w.lineWork += length; w.lineWork > 16*uint64(len(u.f.Line))+1<<20 {
 		p.Fail("line tables are shared without end", debug.ErrTooLarge)
 	}
 	t.version = p.U16()

@@ -25,6 +25,11 @@ func (w *walker) name(u *unit, e *entry) (symbols.StringID, symbols.Language) {
 
 func (w *walker) resolve(u *unit, e *entry, depth int) nameOf {
 	n := nameOf{language: u.language}
+	if w.r.alt == nil {
+		for _, s := range [...]slot{slotLinkageName, slotName, slotAbstractOrigin, slotSpecification} {
+			w.missingAlt = w.missingAlt || isAlt(e.values[s].form)
+		}
+	}
 	n.linkage, n.plain = w.intern(w.r.str(u, e.values[slotLinkageName])), 0
 	if n.linkage != 0 {
 		return n
@@ -34,12 +39,15 @@ func (w *walker) resolve(u *unit, e *entry, depth int) nameOf {
 		if !e.has(s) {
 			continue
 		}
-		off, ok := w.r.ref(u, e.values[s])
-		if !ok || depth == maxOrigins {
+		f, off := w.r.ref(u, e.values[s])
+		if f == nil || depth == maxOrigins {
 			return n
 		}
-		o := w.referred(u, off, depth+1)
-		n.linkage, n.language = o.linkage, o.language
+		o := w.referred(u, f, off, depth+1)
+		n.linkage = o.linkage
+		if o.language != symbols.LanguageUnknown { // the units that dwz makes have none
+			n.language = o.language
+		}
 		if n.plain == 0 {
 			n.plain = o.plain
 		}
@@ -48,36 +56,45 @@ func (w *walker) resolve(u *unit, e *entry, depth int) nameOf {
 	return n
 }
 
-// referred returns the names of the entry at an offset of .debug_info, remembering them.
-func (w *walker) referred(u *unit, off uint64, depth int) nameOf {
-	if n, ok := w.names[off]; ok {
+// referred returns the names of the entry at an offset of a file's .debug_info, remembering them.
+func (w *walker) referred(u *unit, f *file, off uint64, depth int) nameOf {
+	key := f.base + off
+	if n, ok := w.names[key]; ok {
 		return n
 	}
-	if off < u.off || off >= u.end {
-		u = w.r.unitAt(off)
+	if f != u.f || off < u.off || off >= u.end {
+		u = f.unitAt(off)
 	}
 	if u == nil || u.abbrevs == nil {
 		return nameOf{}
 	}
-	c := w.r.cursor(w.r.s.Info[:u.end], ".debug_info")
+	c := f.cursor(f.Info[:u.end], ".debug_info")
 	c.Skip(off)
 	var e entry
-	if w.r.readEntry(&c, u, &e) == nil || c.Err() != nil {
+	if readEntry(&c, u, &e) == nil || c.Err() != nil {
 		return nameOf{}
 	}
 	n := w.resolve(u, &e, depth)
 	if depth < maxOrigins {
-		w.names[off] = n
+		w.names[key] = n
 	}
 	return n
+}
+
+// isAlt reports whether a form leads into the supplementary file.
+func isAlt(form uint16) bool {
+	switch form {
+	case formGNURefAlt, formRefSup4, formRefSup8, formGNUStrpAlt, formStrpSup:
+		return true
+	}
+	return false
 }
 
 // intern interns a name within a budget: entries may name overlapping pieces of one long string, which
 // would make the work quadratic.
 func (w *walker) intern(b []byte) symbols.StringID {
 	w.nameWork += uint64(len(b))
-	s := w.r.s
-	if w.nameWork > 64*uint64(len(s.Info)+len(s.Str)+len(s.LineStr)+len(s.Line))+1<<20 {
+	if w.nameWork > 64*w.r.infoSize+1<<20 {
 		w.fail("names overlap without end")
 		return 0
 	}

@@ -52,21 +52,24 @@ func (w *walker) code(u *unit, low, high uint64, buf []pcRange) []pcRange {
 func (w *walker) spend() bool {
 	w.rangeWork++
 	// Every entry of a list takes at least two bytes; compilers share few lists between entries.
-	limit := 4*uint64(len(w.r.s.Ranges)+len(w.r.s.RngLists)) + 1<<20
-	if w.rangeWork > limit {
+	if w.rangeWork > 4*w.r.rangeSize+1<<20 {
 		w.fail("range lists are shared without end")
 		return false
 	}
 	return true
 }
 
-// rangeList reads a list of .debug_ranges (DWARF4 2.17.3).
+// rangeList reads a list of .debug_ranges (DWARF4 2.17.3), which stays in the image for a split unit, too:
+// its offsets count from where the skeleton says.
 func (w *walker) rangeList(u *unit, v value, buf []pcRange) []pcRange {
-	off := v.v + u.gnuRanges
-	if off > uint64(len(w.r.s.Ranges)) {
+	off, section := v.v, w.r.main.Ranges
+	if u.lines != nil {
+		off += u.gnuRanges
+	}
+	if off > uint64(len(section)) {
 		return buf
 	}
-	c := w.r.cursor(w.r.s.Ranges, ".debug_ranges")
+	c := u.f.cursor(section, ".debug_ranges")
 	c.Skip(off)
 	base, selection := u.low, ^uint64(0)>>(64-8*uint(u.addrSize))
 	for w.spend() {
@@ -90,16 +93,16 @@ func (w *walker) rangeList(u *unit, v value, buf []pcRange) []pcRange {
 func (w *walker) rnglist(u *unit, v value, buf []pcRange) []pcRange {
 	off := v.v
 	if v.form == formRnglistx {
-		rel, ok := w.r.indexed(w.r.s.RngLists, u.rngBase, v.v, u.offSize)
+		rel, ok := u.f.indexed(u.f.RngLists, u.rngBase, v.v, u.offSize)
 		if !ok {
 			return buf
 		}
 		off = u.rngBase + rel
 	}
-	if off > uint64(len(w.r.s.RngLists)) {
+	if off > uint64(len(u.f.RngLists)) {
 		return buf
 	}
-	c := w.r.cursor(w.r.s.RngLists, ".debug_rnglists")
+	c := u.f.cursor(u.f.RngLists, ".debug_rnglists")
 	c.Skip(off)
 	base := u.low
 	for w.spend() {

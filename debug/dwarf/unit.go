@@ -12,25 +12,61 @@ import (
 
 // reader is what all walkers share; it does not change once they run.
 type reader struct {
-	s      *Sections
-	opts   Options
-	units  []unit // in order of offset
-	tables map[abbrevKey]*abbrevTable
+	main, alt *file // alt may be nil
+	opts      Options
+	tables    map[abbrevKey]*abbrevTable
 
+	end        uint64         // of the last file: see file.base
+	counted    map[*byte]bool // sections whose size is in the sums below
+	infoSize   uint64         // of sections that hold entries and strings
+	abbrevSize uint64         // of .debug_abbrev
+	rangeSize  uint64         // of range lists
 	abbrevWork uint64
+	splitWork  uint64
+	splits     map[uint64]*file // by id of their unit
+}
+
+// file is the sections that the references of a unit lead into.
+type file struct {
+	Sections
+	base  uint64 // of its .debug_info, where those of all files lie one behind the other
+	units []unit // in order of offset
 }
 
 func newReader(s *Sections, o Options) *reader {
-	cut := *s
-	for _, strings := range []*[]byte{&cut.Str, &cut.LineStr} {
-		// Behind the last NUL is no string; without this, every reference there would be a long search.
-		*strings = (*strings)[:bytes.LastIndexByte(*strings, 0)+1]
-	}
-	return &reader{s: &cut, opts: o, tables: map[abbrevKey]*abbrevTable{}}
+	r := &reader{opts: o, tables: map[abbrevKey]*abbrevTable{}, counted: map[*byte]bool{}, splits: map[uint64]*file{}}
+	r.main = r.add(s)
+	return r
 }
+
+// add adds a file, whose units are not read yet.
+func (r *reader) add(s *Sections) *file {
+	f := &file{Sections: *s, base: r.end}
+	f.Str, f.LineStr = cutStrings(f.Str), cutStrings(f.LineStr)
+	r.end += uint64(len(f.Info))
+	count := func(sum *uint64, sections ...[]byte) {
+		for _, data := range sections {
+			if len(data) > 0 && !r.counted[&data[0]] {
+				r.counted[&data[0]] = true
+				*sum += uint64(len(data))
+			}
+		}
+	}
+	count(&r.infoSize, f.Info, f.Str, f.LineStr, f.Line)
+	count(&r.abbrevSize, f.Abbrev)
+	count(&r.rangeSize, f.Ranges, f.RngLists)
+	return f
+}
+
+// cutStrings cuts off what is behind the last NUL and so no string. Without this, every reference there
+// would be a long search.
+func cutStrings(data []byte) []byte { return data[:bytes.LastIndexByte(data, 0)+1] }
 
 // unit is one unit of .debug_info and what its root entry says.
 type unit struct {
+	f        *file
+	lines    *unit  // whose line table and addresses it uses: of a split unit its skeleton's
+	split    *unit  // of a skeleton: the unit in its .dwo file, nil if that is not known
 	off, end uint64 // of the unit
 	first    uint64 // offset of the root entry
 	body     uint64 // offset behind the root entry
@@ -47,20 +83,84 @@ type unit struct {
 	stmtList                                     uint64
 	hasLines                                     bool
 	strOffsetsBase, addrBase, rngBase, gnuRanges uint64
+	id                                           uint64 // of a split unit and its skeleton
+	dwoName                                      []byte
 }
 
-func (r *reader) cursor(data []byte, section string) cursor.Cursor {
-	return cursor.New(data, "dwarf", section).BigEndian(r.s.BigEndian)
+func (f *file) cursor(data []byte, section string) cursor.Cursor {
+	return cursor.New(data, "dwarf", section).BigEndian(f.BigEndian)
 }
 
-// parseUnits reads the headers and root entries of all units. Units whose root cannot be read stay, so
-// that others can still refer to what is behind them, but are not walked.
+// parseUnits reads the units of all files.
 func (r *reader) parseUnits(res *Result) error {
-	c := r.cursor(r.s.Info, ".debug_info")
+	if err := r.fileUnits(r.main, res); err != nil {
+		return err
+	}
+	res.Units = len(r.main.units)
+	if r.opts.Alt != nil {
+		r.alt = r.add(r.opts.Alt)
+		if err := r.fileUnits(r.alt, res); err != nil {
+			res.problem(debug.Problem{Where: "supplementary file", Kind: "bad unit header", Detail: err.Error()})
+		}
+	}
+	for i := range r.main.units {
+		if u := &r.main.units[i]; u.abbrevs != nil && (u.kind == utSkeleton || len(u.dwoName) > 0) {
+			r.link(u, res)
+		}
+	}
+	return nil
+}
+
+// link finds the unit that u is the skeleton of.
+func (r *reader) link(u *unit, res *Result) {
+	var s *Sections
+	f := r.splits[u.id]
+	if f == nil && r.opts.Split != nil {
+		s = r.opts.Split(u.id)
+	}
+	if f == nil && s == nil {
+		res.Missing = append(res.Missing, Skeleton{string(u.dwoName), string(u.compDir), u.id})
+		return
+	}
+	where := fmt.Sprintf("split unit %016x", u.id)
+	if f == nil {
+		f = r.add(s)
+		r.splits[u.id] = f
+		if err := r.fileUnits(f, res); err != nil {
+			res.problem(debug.Problem{Where: where, Kind: "bad unit header", Detail: err.Error()})
+		}
+	}
+	for i := range f.units {
+		v := f.units[i]
+		if v.id != u.id || !v.isCompile || v.kind == utSkeleton {
+			continue
+		}
+		// One id for many units, all of which would read the same, is not what compilers make.
+		if r.splitWork += v.end - v.off; r.splitWork > 16*r.infoSize {
+			res.problem(debug.Problem{Where: where, Kind: "bad unit", Detail: "too many skeleton units have its id"})
+			return
+		}
+		v.lines, v.low, v.addrBase, v.gnuRanges = u, u.low, u.addrBase, u.gnuRanges
+		if len(u.compDir) > 0 {
+			v.compDir = u.compDir
+		}
+		if v.addrSize != u.addrSize || v.abbrevs == nil {
+			break
+		}
+		u.split = &v
+		return
+	}
+	res.problem(debug.Problem{Where: where, Kind: "bad unit", Detail: "not in its .dwo file, or not usable"})
+}
+
+// fileUnits reads the headers and root entries of the units of a file. Units whose root cannot be read
+// stay, so that others can still refer to what is behind them, but are not walked.
+func (r *reader) fileUnits(f *file, res *Result) error {
+	c := f.cursor(f.Info, ".debug_info")
 	for c.Len() > 0 {
-		u, err := r.unitHeader(&c)
+		u, err := r.unitHeader(f, &c)
 		if err != nil {
-			if len(r.units) == 0 {
+			if len(f.units) == 0 {
 				return err
 			}
 			res.problem(debug.Problem{Where: fmt.Sprintf(".debug_info at %#x", u.off), Kind: "bad unit header", Detail: err.Error()})
@@ -69,19 +169,18 @@ func (r *reader) parseUnits(res *Result) error {
 		if u.first == 0 { // padding, or a version of the future
 			continue
 		}
-		if err := r.unitRoot(&u, res); err != nil {
+		if err := r.unitRoot(&u); err != nil {
 			u.abbrevs = nil
 			res.problem(debug.Problem{Where: fmt.Sprintf("unit at %#x", u.off), Kind: "bad unit", Detail: err.Error()})
 		}
-		r.units = append(r.units, u)
+		f.units = append(f.units, u)
 	}
-	res.Units = len(r.units)
 	return nil
 }
 
 // unitHeader reads a header (DWARF5 7.5.1) and moves c behind the unit.
-func (r *reader) unitHeader(c *cursor.Cursor) (u unit, err error) {
-	u.off = c.Offset()
+func (r *reader) unitHeader(f *file, c *cursor.Cursor) (u unit, err error) {
+	u.f, u.off = f, c.Offset()
 	length := uint64(c.U32())
 	u.offSize = 4
 	if length == 0xffffffff {
@@ -113,7 +212,7 @@ func (r *reader) unitHeader(c *cursor.Cursor) (u unit, err error) {
 		abbrevOff = b.Uint(u.offSize)
 		switch u.kind {
 		case utSkeleton, utSplitCompile:
-			b.Skip(8)
+			u.id = b.U64()
 		case utType, utSplitType:
 			b.Skip(8 + uint64(u.offSize))
 		}
@@ -121,11 +220,11 @@ func (r *reader) unitHeader(c *cursor.Cursor) (u unit, err error) {
 		abbrevOff = b.Uint(u.offSize)
 		u.addrSize = b.U8()
 	}
-	if b.Err() != nil || u.addrSize != 4 && u.addrSize != 8 && u.addrSize != 2 {
+	if b.Err() != nil || u.addrSize != 4 && u.addrSize != 8 && u.addrSize != 2 || u.kind == 0 || u.kind > utSplitType {
 		return u, nil // skipped: the length still leads to the next unit
 	}
 	u.first = b.Offset()
-	u.abbrevs, err = r.abbrevs(abbrevKey{abbrevOff, u.addrSize, u.offSize, u.version})
+	u.abbrevs, err = r.abbrevs(f, abbrevKey{nil, abbrevOff, u.addrSize, u.offSize, u.version})
 	if err != nil {
 		u.abbrevs = nil
 	}
@@ -133,21 +232,21 @@ func (r *reader) unitHeader(c *cursor.Cursor) (u unit, err error) {
 }
 
 // unitRoot reads the root entry of a unit.
-func (r *reader) unitRoot(u *unit, res *Result) error {
+func (r *reader) unitRoot(u *unit) error {
 	if u.abbrevs == nil {
 		return fmt.Errorf("unusable abbreviations")
 	}
-	c := r.cursor(r.s.Info[:u.end], ".debug_info")
+	c := u.f.cursor(u.f.Info[:u.end], ".debug_info")
 	c.Skip(u.first)
 	var e entry
-	a := r.readEntry(&c, u, &e)
+	a := readEntry(&c, u, &e)
 	if err := c.Err(); err != nil {
 		return err
 	}
 	if a == nil {
 		return nil // a unit of nothing but a null entry
 	}
-	u.body, u.hasChildren, u.isCompile = c.Offset(), a.hasChildren, a.tag == tagCompileUnit
+	u.body, u.hasChildren, u.isCompile = c.Offset(), a.hasChildren, a.tag == tagCompileUnit || a.tag == tagSkeletonUnit
 	// Where a unit of version 5 says no base, it is that of the first (only) contribution, behind
 	// its header.
 	header := uint64(8)
@@ -170,15 +269,16 @@ func (r *reader) unitRoot(u *unit, res *Result) error {
 	if e.has(slotLowPC) {
 		u.low, _ = r.addr(u, e.values[slotLowPC])
 	}
-	if dwo := r.str(u, e.values[slotDwoName]); len(dwo) > 0 {
-		res.Split = append(res.Split, string(dwo))
+	u.dwoName = r.str(u, e.values[slotDwoName])
+	if e.has(slotDwoID) {
+		u.id = e.values[slotDwoID].v
 	}
 	return nil
 }
 
 // unitAt returns the unit that an offset of .debug_info lies in, or nil.
-func (r *reader) unitAt(off uint64) *unit {
-	i, found := slices.BinarySearchFunc(r.units, off, func(u unit, off uint64) int {
+func (f *file) unitAt(off uint64) *unit {
+	i, found := slices.BinarySearchFunc(f.units, off, func(u unit, off uint64) int {
 		switch {
 		case u.end <= off:
 			return -1
@@ -190,5 +290,5 @@ func (r *reader) unitAt(off uint64) *unit {
 	if !found {
 		return nil
 	}
-	return &r.units[i]
+	return &f.units[i]
 }

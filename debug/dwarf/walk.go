@@ -35,6 +35,8 @@ type walker struct {
 	rangeWork uint64
 	nameWork  uint64
 	failed    string // first failure in the current unit
+
+	missingAlt bool // something of the current unit is in a supplementary file that is not known
 }
 
 // openFunction is a subprogram whose children are being read.
@@ -58,7 +60,12 @@ func (w *walker) fail(reason string) {
 
 // unit walks one unit.
 func (w *walker) unit(ctx context.Context, u *unit) unitResult {
-	w.failed, w.hasRows, w.done, w.rowWork = "", false, nil, 0
+	where := fmt.Sprintf("unit at %#x", u.off)
+	if u.split != nil {
+		u = u.split
+		where = fmt.Sprintf("split unit %016x", u.id)
+	}
+	w.failed, w.hasRows, w.done, w.rowWork, w.missingAlt = "", false, nil, 0, false
 	if len(w.names) > 1<<16 { // mostly of use inside one unit
 		clear(w.names)
 	}
@@ -79,14 +86,15 @@ func (w *walker) unit(ctx context.Context, u *unit) unitResult {
 	if u.isCompile {
 		res.fill = w.fill(u)
 	}
+	res.missingAlt = w.missingAlt
 	if w.failed != "" {
-		res.problem = &debug.Problem{Where: fmt.Sprintf("unit at %#x", u.off), Kind: "unit read in part", Detail: w.failed}
+		res.problem = &debug.Problem{Where: where, Kind: "unit read in part", Detail: w.failed}
 	}
 	return res
 }
 
 func (w *walker) children(ctx context.Context, u *unit) {
-	c := w.r.cursor(w.r.s.Info[:u.end], ".debug_info")
+	c := u.f.cursor(u.f.Info[:u.end], ".debug_info")
 	c.Skip(u.body)
 	w.entries(ctx, u, &c)
 	if err := c.Err(); err != nil {
@@ -107,7 +115,7 @@ func (w *walker) entries(ctx context.Context, u *unit, c *cursor.Cursor) {
 			return
 		}
 		e := &w.entry
-		a := w.r.readEntry(c, u, e)
+		a := readEntry(c, u, e)
 		if a == nil { // a null entry ends a level
 			depth--
 			if k := len(inlined) - 1; k >= 0 && inlined[k] == depth {
@@ -143,7 +151,7 @@ func (w *walker) entries(ctx context.Context, u *unit, c *cursor.Cursor) {
 			continue
 		}
 		if a.skipChildren && e.has(slotSibling) {
-			if next, ok := w.r.ref(u, e.values[slotSibling]); ok && next > c.Offset() && next <= u.end {
+			if f, next := w.r.ref(u, e.values[slotSibling]); f == u.f && next > c.Offset() && next <= u.end {
 				c.Skip(next - c.Offset())
 				continue
 			}

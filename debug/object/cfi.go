@@ -8,12 +8,15 @@ import (
 	"salvage/debug/object/pe"
 )
 
-// Rules adds the unwind rules of the file to b and reports in rep what could not be used. A file without
+// Rules adds the unwind rules of the file and its debug file to b and reports in rep what could not be used. A file without
 // any adds none. The CPU of b must be the file's.
 func (o *Object) Rules(b *cfi.Builder, rep *Report) error {
 	switch {
 	case o.elf != nil:
 		elfRules(o.elf, b, rep)
+		if o.debug != nil {
+			elfRules(o.debug.elf, b, rep)
+		}
 	case o.pe != nil:
 		peRules(o.pe, b, rep)
 	case o.pdb != nil:

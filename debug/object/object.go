@@ -29,14 +29,15 @@ type Object struct {
 	elf  *elf.File
 	pe   *pe.File
 	pdb  *pdb.File
+	companions
 }
 
 // Report says what a reader could not use.
 type Report struct {
 	Problems []debug.Problem // the first few
 	Lost     uint64          // records or units that were left out, whole or in part
-	// Needs names other files that hold part of the debug information: split units (.dwo).
-	Needs []string
+	// Needs are files that hold part of the debug information and were not added.
+	Needs []Need
 }
 
 // Open tells the format of data and reads what identifies it. The module's name is empty where the
@@ -79,13 +80,11 @@ func Open(data []byte) (*Object, error) {
 	return nil, &debug.FormatError{Format: "object", Reason: "unknown file format", Err: debug.ErrUnsupported}
 }
 
-// Symbols returns the functions and publics of the file. It fills in rep while it runs.
+// Symbols returns the functions and publics of the file and its companions. It fills in rep while it runs.
 func (o *Object) Symbols(ctx context.Context, rep *Report) symbols.Source {
 	switch {
-	case o.elf != nil:
-		return imageSymbols(ctx, elfImage(o.elf), rep)
-	case o.pe != nil:
-		return imageSymbols(ctx, peImage(o.pe), rep)
+	case o.elf != nil || o.pe != nil:
+		return imageSymbols(ctx, o.image(), rep)
 	case o.pdb != nil:
 		return pdbSymbols(ctx, o.pdb, rep)
 	}

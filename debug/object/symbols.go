@@ -27,6 +27,9 @@ type image struct {
 	hasDWARF   bool
 	// section returns the contents of a section, nil if there is none, or none in this file.
 	section func(name string) ([]byte, error)
+	split   func(id uint64) *dwarf.Sections // nil: no split units are known
+	alt     *image                          // the supplementary file, nil if it is not known
+	altNeed *Need                           // what names it
 }
 
 func elfImage(f *elf.File) *image {
@@ -87,8 +90,9 @@ func imageSymbols(ctx context.Context, m *image, rep *Report) symbols.Source {
 	}
 }
 
-func (m *image) dwarf(ctx context.Context, functions []elf.Function, rep *Report, emit func(*symbols.Batch) error) error {
-	s := dwarf.Sections{BigEndian: m.bigEndian}
+// sections inflates the sections of DWARF whose names end in suffix: nothing, or ".dwo".
+func (m *image) sections(suffix string, rep *Report) *dwarf.Sections {
+	s := &dwarf.Sections{BigEndian: m.bigEndian}
 	contents := map[string]*[]byte{
 		".debug_info": &s.Info, ".debug_abbrev": &s.Abbrev, ".debug_line": &s.Line, ".debug_line_str": &s.LineStr, ".debug_str": &s.Str,
 		".debug_str_offsets": &s.StrOffsets, ".debug_addr": &s.Addr, ".debug_ranges": &s.Ranges, ".debug_rnglists": &s.RngLists,
@@ -98,25 +102,34 @@ func (m *image) dwarf(ctx context.Context, functions []elf.Function, rep *Report
 	var mu sync.Mutex
 	for name, into := range contents {
 		group.Go(func() {
-			data, err := m.section(name)
+			data, err := m.section(name + suffix)
 			if err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				rep.Lost++
-				rep.Problems = append(rep.Problems, debug.Problem{Where: name, Kind: "unreadable section", Detail: err.Error()})
+				rep.Problems = append(rep.Problems, debug.Problem{Where: name + suffix, Kind: "unreadable section", Detail: err.Error()})
 			}
 			*into = data
 		})
 	}
 	group.Wait()
+	return s
+}
+
+func (m *image) dwarf(ctx context.Context, functions []elf.Function, rep *Report, emit func(*symbols.Batch) error) error {
+	s := m.sections("", rep)
 	if s.Info == nil {
 		return nil
+	}
+	companions := dwarf.Companions{Split: m.split}
+	if m.alt != nil {
+		companions.Alt = m.alt.sections("", rep)
 	}
 	base := m.base
 	names := byAddress(functions)
 	var res dwarf.Result
-	err := dwarf.Symbols(ctx, &s, dwarf.Options{
-		ImageBase: base, Executable: m.executable,
+	err := dwarf.Symbols(ctx, s, dwarf.Options{
+		ImageBase: base, Executable: m.executable, Companions: companions,
 		Symbol: func(addr uint64) dwarf.Symbol {
 			i, _ := slices.BinarySearchFunc(names, addr-base+1, func(fn elf.Function, addr uint64) int { return cmp.Compare(fn.Addr, addr) })
 			next := ^uint64(0)
@@ -139,7 +152,12 @@ func (m *image) dwarf(ctx context.Context, functions []elf.Function, rep *Report
 	}, &res)(emit)
 	rep.Problems = append(rep.Problems, res.Problems...)
 	rep.Lost += uint64(res.Skipped)
-	rep.Needs = res.Split
+	for _, s := range res.Missing {
+		rep.Needs = append(rep.Needs, splitNeed(s))
+	}
+	if res.MissingAlt && m.altNeed != nil {
+		rep.Needs = append(rep.Needs, *m.altNeed)
+	}
 	return err
 }
 

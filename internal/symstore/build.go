@@ -38,7 +38,7 @@ func (st *state) kinds() []metadb.Kind {
 // may change: with the version or revision of a format in debug/symcache and debug/cfi (a test compares
 // them), with a fix to a reader of debug information, with a change to how this package calls them. Files
 // of another revision are built again by the next Build of their debug id.
-var revisions = map[metadb.Kind]int{metadb.Symcache: 2, metadb.Cficache: 2, metadb.Mapping: 1}
+var revisions = map[metadb.Kind]int{metadb.Symcache: 3, metadb.Cficache: 3, metadb.Mapping: 1}
 
 // state is what is known of a debug id.
 type state struct {
@@ -297,7 +297,10 @@ func (b *build) from(ctx context.Context, k metadb.Kind, row *metadb.Symbol, w i
 	}
 	switch {
 	case len(rep.Needs) > 0:
-		p.lost = fmt.Sprintf("functions of %d units are in other files, which are not read: %s, …", len(rep.Needs), rep.Needs[0])
+		p.lost = fmt.Sprintf("part of its debug information is in other files, which are not here: %s", rep.Needs[0])
+		if n := len(rep.Needs) - 1; n > 0 {
+			p.lost += fmt.Sprintf(" and %d more", n)
+		}
 	case rep.Lost > 0:
 		p.lost = fmt.Sprintf("%d parts of it cannot be used", rep.Lost)
 		if len(rep.Problems) > 0 {
@@ -317,6 +320,8 @@ func names(ctx context.Context, o *object.Object, module *symbols.Module, w io.W
 		return p, errs.Public(errs.Corrupt, "none of its symbols can be used")
 	case st.Functions == 0 && p.rank > metadb.Poor:
 		p.rank, p.lost = metadb.Poor, "its debug information has no functions"
+	case p.rank > metadb.Poor && slices.ContainsFunc(rep.Needs, func(n object.Need) bool { return n.Kind == object.SplitUnit }):
+		p.rank = metadb.Poor // lines are here, inlined calls are not
 	}
 	p.size = int64(st.Bytes)
 	return p, nil

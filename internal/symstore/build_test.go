@@ -101,7 +101,7 @@ func TestRanks(t *testing.T) {
 		{win, metadb.Fair, metadb.None, [3]bool{true, true, true}, [2]string{"", "p.sym: none of its unwind rules can be used"}},
 		{bad, metadb.Fair, metadb.None, [3]bool{true, true, false}, [2]string{`p.sym: 1 parts of it cannot be used, first line 4: bad line: "FUNC zz 1 0 g"`, "none of the files has unwind rules"}},
 		{empty, metadb.None, metadb.None, [3]bool{true, true, false}, [2]string{"p.sym: none of its symbols can be used", "none of the files has unwind rules"}},
-		{split, metadb.Poor, metadb.Best, [3]bool{true, true, true}, [2]string{"x.so: functions of 1 units are in other files, which are not read: ", ""}},
+		{split, metadb.Poor, metadb.Best, [3]bool{true, true, true}, [2]string{"x.so: part of its debug information is in other files, which are not here: ", ""}},
 	} {
 		r := newRig(t, nil)
 		res := r.put(t, tt.f)

@@ -4,7 +4,7 @@
 // call allocates more than the caller's limit, nor more than the compressed bytes could inflate to.
 // Functions are safe for concurrent use and start no goroutines.
 //
-// The formats are RFC 1950 (zlib) and RFC 8878 (Zstandard). Malformed input yields a
+// The formats are RFC 1950 (zlib), RFC 8878 (Zstandard) and xz. Malformed input yields a
 // *debug.FormatError, never a panic.
 package inflate
 

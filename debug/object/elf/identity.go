@@ -2,6 +2,7 @@ package elf
 
 import (
 	"salvage/debug/debugid"
+	"salvage/debug/internal/cursor"
 )
 
 const (
@@ -100,25 +101,49 @@ func (f *File) CodeID() debugid.CodeID { return debugid.CodeIDFromBuildID(f.Buil
 
 // DebugLink returns the file name and the CRC-32 of the separate debug file named in .gnu_debuglink.
 func (f *File) DebugLink() (name string, crc uint32, ok bool) {
-	data, err := f.Data(f.Section(".gnu_debuglink"), maxLinkSection)
-	if err != nil {
-		return "", 0, false
-	}
-	c := f.cursor(data)
+	data, _ := f.Data(f.Section(".gnu_debuglink"), maxLinkSection)
+	return DebugLink(data, f.BigEndian)
+}
+
+// DebugLink reads the contents of a section .gnu_debuglink, which PE files have as well.
+func DebugLink(section []byte, bigEndian bool) (name string, crc uint32, ok bool) {
+	c := cursor.New(section, "debuglink", "").BigEndian(bigEndian)
 	b := c.CString(maxLinkName)
 	c.Skip(-c.Offset() & 3)
 	crc = c.U32()
 	return string(b), crc, c.Err() == nil && len(b) > 0
 }
 
-// DebugAltLink returns the file name and the build id of the supplementary debug file named in
-// .gnu_debugaltlink, which several debug files share (dwz). The build id may alias the file.
-func (f *File) DebugAltLink() (name string, buildID []byte, ok bool) {
-	data, err := f.Data(f.Section(".gnu_debugaltlink"), maxLinkSection)
-	if err != nil {
-		return "", nil, false
+// DebugAltLink returns the file name and the id of the supplementary debug file, which several debug files
+// share (dwz). They are in .gnu_debugaltlink, the id being the build id, or in .debug_sup (DWARF5 7.3.6),
+// where the supplementary file has one, too. The id may alias the file.
+func (f *File) DebugAltLink() (name string, id []byte, ok bool) {
+	if data, err := f.Data(f.Section(".gnu_debugaltlink"), maxLinkSection); err == nil {
+		c := f.cursor(data)
+		b := c.CString(maxLinkName)
+		return string(b), c.Rest(), c.Err() == nil && len(b) > 0
 	}
+	supplementary, name, id := f.debugSup()
+	return name, id, !supplementary && name != ""
+}
+
+// SupplementID returns what DebugAltLink of another file says if it is f that it means.
+func (f *File) SupplementID() []byte {
+	if supplementary, _, id := f.debugSup(); supplementary {
+		return id
+	}
+	return f.BuildID()
+}
+
+// debugSup reads .debug_sup. Supplementary is whether f is the file that others refer to.
+func (f *File) debugSup() (supplementary bool, name string, id []byte) {
+	data, _ := f.Data(f.Section(".debug_sup"), maxLinkSection)
 	c := f.cursor(data)
+	version, is := c.U16(), c.U8()
 	b := c.CString(maxLinkName)
-	return string(b), c.Rest(), c.Err() == nil && len(b) > 0
+	id = c.Bytes(c.ULEB())
+	if c.Err() != nil || version < 2 || version > 5 || is > 1 {
+		return false, "", nil
+	}
+	return is == 1, string(b), id
 }

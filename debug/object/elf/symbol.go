@@ -153,30 +153,37 @@ type Function struct {
 }
 
 // Functions returns the symbols that name code, in an order from which symbols.Arrange chooses as LLVM
-// does: the table's own. They are those of .symtab, before them those of .dynsym at addresses that
-// .symtab does not name (all of them where there is no .symtab, many where strip was told to keep a few).
+// does: the table's own. They are those of .symtab, before them those of .dynsym and of .gnu_debugdata
+// at addresses that .symtab does not name (all of them where there is no .symtab, many where strip was
+// told to keep a few).
 //
 // Functions are defined symbols of type FUNC and GNU_IFUNC, and such without a type in executable
 // sections, which are labels of assembly code (LLVM counts data as well). Mapping symbols are none, nor
 // are symbols below ImageBase. A version (memcpy@@GLIBC_2.14) is cut off, and the bit that says Thumb or
 // microMIPS is cleared.
 func (f *File) Functions() []Function {
-	var dynamic, static []Function
-	named := map[uint64]bool{} // addresses of .dynsym: whether .symtab names them too
-	for s := range f.functions(Dynamic) {
-		dynamic = append(dynamic, s)
+	all := slices.Collect(f.functions(Dynamic))
+	if mini := f.debugData(); mini != nil {
+		all = MergeFunctions(all, slices.Collect(mini.functions(Static)))
+	}
+	all = MergeFunctions(all, slices.Collect(f.functions(Static)))
+	f.bound(all)
+	return all
+}
+
+// MergeFunctions returns the functions of two symbol tables of one image: better, and before them those of
+// list at addresses that better does not name.
+func MergeFunctions(list, better []Function) []Function {
+	named := map[uint64]bool{} // addresses of list: whether better names them too
+	for _, s := range list {
 		named[s.Addr] = false
 	}
-	for s := range f.functions(Static) {
-		static = append(static, s)
+	for _, s := range better {
 		if _, ok := named[s.Addr]; ok {
 			named[s.Addr] = true
 		}
 	}
-	dynamic = slices.DeleteFunc(dynamic, func(s Function) bool { return named[s.Addr] })
-	all := append(dynamic, static...)
-	f.bound(all)
-	return all
+	return append(slices.DeleteFunc(list, func(s Function) bool { return named[s.Addr] }), better...)
 }
 
 // bound gives the last symbol of each range of code the range's end, if it has no size: _fini, which is
@@ -223,6 +230,11 @@ func (f *File) bound(all []Function) {
 func (f *File) HasSymbols() bool {
 	for _, t := range []Table{Static, Dynamic} {
 		for range f.functions(t) {
+			return true
+		}
+	}
+	if mini := f.debugData(); mini != nil {
+		for range mini.functions(Static) {
 			return true
 		}
 	}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"salvage/debug/object"
+	"salvage/internal/mmap"
+)
+
+// debugRoot is where distributions put debug files, in the layout of GDB's "Debugging Information in Separate
+// Files".
+var debugRoot = "/usr/lib/debug"
+
+// files are mapped files that something else aliases.
+type files []*mmap.File
+
+func (f files) Close() error {
+	var all []error
+	for _, m := range f {
+		all = append(all, m.Close())
+	}
+	return errors.Join(all...)
+}
+
+// companions adds to obj, the file at path, the other files that hold its debug information, where GDB and
+// LLVM's tools look for them. What is not found is left to the report. Close unmaps them.
+func companions(path string, obj *object.Object) io.Closer {
+	var found files
+	tried := map[string]bool{}
+	from := realPath(path) // the file that says what it needs
+	packages := []string{path + ".dwp", from + ".dwp"}
+	for more := true; more; {
+		more = false
+		for _, n := range obj.Needs() {
+			key := fmt.Sprintf("%d %s %s %x %x", n.Kind, n.Dir, n.Name, n.ID, n.BuildID)
+			if tried[key] {
+				continue
+			}
+			tried[key] = true
+			candidates := companionPaths(from, n)
+			if n.Kind == object.SplitUnit {
+				candidates = append(packages, candidates...)
+				packages = nil // the other units of a package came with the first
+			}
+			for _, c := range candidates {
+				f, err := mmap.Open(c)
+				if err != nil {
+					continue
+				}
+				if obj.Add(n, f.Data) != nil { // another file of that name
+					f.Close()
+					continue
+				}
+				found, more = append(found, f), true
+				if n.Kind == object.DebugFile {
+					from = realPath(c)
+					packages = append(packages, c+".dwp", from+".dwp")
+				}
+				break
+			}
+		}
+	}
+	return found
+}
+
+// companionPaths returns the places of a file that the file at from needs, the likeliest first.
+func companionPaths(from string, n object.Need) (paths []string) {
+	dir := filepath.Dir(from)
+	add := func(elem ...string) { paths = append(paths, filepath.Join(elem...)) }
+	if id := hex.EncodeToString(n.BuildID); len(id) > 2 {
+		add(debugRoot, ".build-id", id[:2], id[2:]+".debug")
+	}
+	switch {
+	case n.Name == "":
+	case n.Kind == object.DebugFile:
+		leaf := filepath.Base(n.Name)
+		add(dir, leaf)
+		add(dir, ".debug", leaf)
+		add(debugRoot, dir, leaf)
+	case n.Kind == object.Supplement:
+		if filepath.IsAbs(n.Name) {
+			add(n.Name)
+		} else {
+			add(dir, n.Name)
+		}
+		add(debugRoot, ".dwz", filepath.Base(n.Name))
+	case filepath.IsAbs(n.Name):
+		add(n.Name)
+		add(dir, filepath.Base(n.Name))
+	default:
+		add(n.Dir, n.Name)
+		add(dir, n.Name)
+		add(dir, filepath.Base(n.Name))
+	}
+	return paths
+}
+
+// realPath returns an absolute path without links, as files that name each other relative to themselves mean it.
+func realPath(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	return path
+}
