@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -41,7 +42,7 @@ func declareFlags(c *cobra.Command, root config.Component) {
 			continue // a command line is there for all to read
 		}
 		// pflag takes a word in backquotes for the name of the value.
-		f := c.Flags().VarPF(&flagValue{o.Default, o.Type}, o.Key.Flag(), o.Short, strings.ReplaceAll(o.Doc, "`", ""))
+		f := c.Flags().VarPF(&flagValue{text: o.Default, kind: o.Type}, o.Key.Flag(), o.Short, strings.ReplaceAll(o.Doc, "`", ""))
 		if o.IsBool {
 			f.NoOptDefVal = "true"
 		}
@@ -96,11 +97,22 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 }
 
 // flagValue holds the text of a flag; package config parses it together with the other sources.
-type flagValue struct{ text, kind string }
+type flagValue struct {
+	text, kind string
+	set        bool
+}
 
-func (v *flagValue) String() string     { return v.text }
-func (v *flagValue) Set(s string) error { v.text = s; return nil }
-func (v *flagValue) Type() string       { return v.kind }
+func (v *flagValue) String() string { return v.text }
+
+// Set takes a value. A list may be given item by item.
+func (v *flagValue) Set(s string) error {
+	if v.set && strings.HasPrefix(v.kind, "list of ") {
+		s = v.text + "\n" + s
+	}
+	v.text, v.set = s, true
+	return nil
+}
+func (v *flagValue) Type() string { return v.kind }
 
 // group makes a command that only holds others.
 func group(use, short string, subcommands ...*cobra.Command) *cobra.Command {
@@ -110,6 +122,10 @@ func group(use, short string, subcommands ...*cobra.Command) *cobra.Command {
 	c.AddCommand(subcommands...)
 	return c
 }
+
+// frugal trades processor time for memory, in a command that reads one large file and ends: the collector looks
+// more often at what is mostly bytes, which costs it little.
+func frugal() { debug.SetGCPercent(25) }
 
 // noOptions is for commands without any.
 type noOptions struct{}

@@ -49,7 +49,7 @@ func runContext(ctx context.Context, args []string, in io.Reader, out, stderr io
 		return errs.Public(errs.Invalid, "%v\nSee '%s --help'.", err, c.CommandPath())
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(p.addr2lineCommand(), p.configCommand(), p.metricsCommand(), p.serveCommand(), p.signatureCommand(), p.stackwalkCommand(), p.symbolsCommand(), p.symcacheCommand(), p.versionCommand())
+	root.AddCommand(p.addr2lineCommand(), p.configCommand(), p.dumpSymsCommand(), p.metricsCommand(), p.serveCommand(), p.signatureCommand(), p.stackwalkCommand(), p.symbolsCommand(), p.symcacheCommand(), p.versionCommand())
 	err := root.ExecuteContext(ctx)
 	if err != nil {
 		fmt.Fprintf(stderr, "salvage: %s\n", errs.Message(err))

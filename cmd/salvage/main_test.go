@@ -5,6 +5,7 @@ package main
 import (
 	"flag"
 	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -34,7 +35,9 @@ func TestScripts(t *testing.T) {
 		Dir:       "testdata/script", UpdateScripts: *update, RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("FIXTURES", os.Getenv("SALVAGE_FIXTURES"))
-			return nil
+			data, err := filepath.Abs("../../debug/testdata")
+			e.Setenv("TESTDATA", data)
+			return err
 		},
 	})
 }

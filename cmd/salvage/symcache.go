@@ -76,6 +76,7 @@ func (p *program) symcacheBuildCommand() *cobra.Command {
 }
 
 func (p *program) symcacheBuild(ctx context.Context, path string, o *symcacheBuildOptions) (err error) {
+	frugal()
 	start := time.Now()
 	in, err := openFile(path)
 	if err != nil {
@@ -271,7 +272,7 @@ func (p *program) symcacheDump(path string) error {
 	var buf []symcache.Frame
 	for r := range c.Ranges() {
 		fmt.Fprintf(w, "%#x", r.Start)
-		buf = c.Lookup(r.Start, buf[:0])
+		buf = c.Frames(r, buf[:0])
 		for i, f := range buf {
 			if i > 0 {
 				fmt.Fprint(w, " <")

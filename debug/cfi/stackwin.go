@@ -29,11 +29,12 @@ const (
 // kernel32 and ntdll take some 60 bytes for a register.
 const maxProgram = 1024
 
-// winRecord is a compiled STACK WIN record.
+// winRecord is a compiled STACK WIN record, and what it was compiled from.
 type winRecord struct {
 	addr, size uint64
 	fpo        bool
 	row        row
+	text       breakpad.Win
 }
 
 // StackWin adds a STACK WIN record. They go before all other rules. The returned error is always nil:
@@ -52,6 +53,8 @@ func (b *Builder) StackWin(w breakpad.Win) error {
 		b.bad++
 		return nil
 	}
+	r.text = w
+	r.text.Program = bytes.Clone(w.Program)
 	b.win = append(b.win, r)
 	return nil
 }

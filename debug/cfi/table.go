@@ -67,6 +67,12 @@ func NewBuilder(cpu *CPU, bigEndian bool) *Builder {
 // Bad returns how many entries or records could not be used, and the first of them.
 func (b *Builder) Bad() (uint64, []debug.Problem) { return b.bad, b.problems }
 
+// Empty reports whether nothing was added that could be used.
+func (b *Builder) Empty() bool {
+	b.flushText()
+	return len(b.rows)+len(b.win) == 0
+}
+
 func (b *Builder) problem(s *FrameSection, at uint64, detail string) {
 	b.bad++
 	if len(b.problems) < maxProblems {

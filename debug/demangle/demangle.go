@@ -23,11 +23,8 @@ func Name(linkage string) string {
 	if len(linkage) > maxInput {
 		return linkage
 	}
-	mangled := linkage
-	if strings.HasPrefix(mangled, "__Z") || strings.HasPrefix(mangled, "__R") {
-		mangled = mangled[1:] // Mach-O puts an underscore before every name of C
-	}
-	if !strings.HasPrefix(mangled, "_Z") && !strings.HasPrefix(mangled, "_R") {
+	mangled, ok := itanium(linkage)
+	if !ok {
 		return linkage
 	}
 	name, err := demangle.ToString(mangled, demangle.MaxLength(maxOutput), demangle.LLVMStyle)
@@ -35,4 +32,70 @@ func Name(linkage string) string {
 		return linkage
 	}
 	return name
+}
+
+// itanium returns a name of C++ or Rust without what Mach-O puts before it, and whether it is one.
+func itanium(name string) (string, bool) {
+	if strings.HasPrefix(name, "__Z") || strings.HasPrefix(name, "__R") {
+		name = name[1:] // Mach-O puts an underscore before every name of C
+	}
+	return name, strings.HasPrefix(name, "_Z") || strings.HasPrefix(name, "_R")
+}
+
+// Plain returns the readable form that symbol files have: without the type that is returned, and without what
+// compilers append to a copy or a part of a function (.cold, .isra.0, [clone …]). Names of C stay as they are but
+// for that.
+func Plain(linkage string) string {
+	if len(linkage) > maxInput {
+		return linkage
+	}
+	base := trimClones(linkage)
+	mangled, ok := itanium(base)
+	if !ok {
+		return base
+	}
+	tree, err := demangle.ToAST(mangled, demangle.MaxLength(maxOutput))
+	if err != nil {
+		return base
+	}
+	if t, ok := tree.(*demangle.Typed); ok {
+		f := t.Type
+		if m, ok := f.(*demangle.MethodWithQualifiers); ok {
+			f = m.Method
+		}
+		if f, ok := f.(*demangle.FunctionType); ok {
+			f.Return = nil
+		}
+	}
+	name := demangle.ASTToString(tree, demangle.MaxLength(maxOutput))
+	if name == "" {
+		return base
+	}
+	return name
+}
+
+var cloneSuffixes = []string{".cold", ".constprop", ".llvm", ".localalias", ".lto_priv", ".isra", ".part", ".str"}
+
+// trimClones takes the marks of copies and parts off the end of a name.
+func trimClones(name string) string {
+	for {
+		rest := strings.TrimRight(name, "0123456789")
+		if rest == name || !strings.HasSuffix(rest, ".") {
+			rest = name
+		} else {
+			rest = rest[:len(rest)-1]
+		}
+		found := false
+		for _, s := range cloneSuffixes {
+			if cut, ok := strings.CutSuffix(rest, s); ok && cut != "" {
+				name, found = cut, true
+			}
+		}
+		if i := strings.LastIndex(name, " [clone "); !found && i > 0 && strings.HasSuffix(name, "]") {
+			name, found = name[:i], true
+		}
+		if !found {
+			return name
+		}
+	}
 }

@@ -134,8 +134,13 @@ func (c *Cache) Covers(addr uint64) bool { return !c.ranges.find(addr).none }
 // LookupRange is Lookup that also returns where the code begins that belongs to the same line.
 func (c *Cache) LookupRange(addr uint64, buf []Frame) (frames []Frame, start uint64) {
 	r := c.ranges.find(addr)
+	return c.frames(r, buf), r.start
+}
+
+// frames appends the frames of a range.
+func (c *Cache) frames(r rangeState, buf []Frame) []Frame {
 	if r.none {
-		return buf, r.start
+		return buf
 	}
 	scope, line := r.scope, r.line
 	for limit := uint32(len(c.scopes) / scopeSize); scope < limit; {
@@ -145,8 +150,12 @@ func (c *Cache) LookupRange(addr uint64, buf []Frame) (frames []Frame, start uin
 		limit = scope // callers come first, which also ends the chain
 		scope, line = caller, u32(s, 3)
 	}
-	return buf, r.start
+	return buf
 }
+
+// IDs returns numbers that are equal where the functions and the files of frames of one cache are. Those of
+// functions are less than the cache has functions.
+func (f Frame) IDs() (function, file uint32) { return f.function, f.file }
 
 // Name returns the linkage name of a frame's function, where the source had one, else its plain name;
 // empty if it has none. It aliases the cache.
@@ -156,6 +165,12 @@ func (c *Cache) Name(f Frame) []byte {
 	}
 	return nil
 }
+
+// NumFunctions returns how many functions and publics there are, those without an address included.
+func (c *Cache) NumFunctions() int { return len(c.functions) / functionSize }
+
+// FunctionName is Name of the function that IDs calls fn.
+func (c *Cache) FunctionName(fn uint32) []byte { return c.Name(Frame{function: fn}) }
 
 // File returns the path of a frame's source file; empty if unknown. It aliases the cache.
 func (c *Cache) File(f Frame) []byte { return c.str(f.file) }
@@ -195,11 +210,16 @@ func (c *Cache) str(off uint32) []byte {
 	return rest[k : k+int(n) : k+int(n)]
 }
 
-// Range is one row of the cache's table: up to the next row's start, Frames is the answer.
+// Range is one row of the cache's table: up to the next row's start, its Frames are the answer.
 type Range struct {
 	Start uint64
 	Empty bool // nothing is known here
+
+	state rangeState
 }
+
+// Frames is Lookup of any address of r, a range of c.
+func (c *Cache) Frames(r Range, buf []Frame) []Frame { return c.frames(r.state, buf) }
 
 // Ranges yields the rows of the table in order.
 func (c *Cache) Ranges() iter.Seq[Range] {
@@ -207,7 +227,7 @@ func (c *Cache) Ranges() iter.Seq[Range] {
 		for block := range c.ranges.len() {
 			r, d := c.ranges.open(block)
 			for i, n := 0, 1; ; n++ {
-				if !yield(Range{r.start, r.none}) {
+				if !yield(Range{r.start, r.none, r}) {
 					return
 				}
 				if i = r.next(d, i, ^uint64(0)); i < 0 || n == blockRanges {

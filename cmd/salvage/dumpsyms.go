@@ -1,0 +1,273 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"salvage/config"
+	"salvage/debug/breakpad"
+	"salvage/debug/cfi"
+	"salvage/debug/demangle"
+	"salvage/debug/object"
+	"salvage/debug/symbols"
+	"salvage/debug/symcache"
+	"salvage/internal/errs"
+)
+
+type dumpSymsOptions struct {
+	output, store, verbose, kind   string
+	inlines, checkCFI, noGenerator bool
+	workers                        int
+	extra                          []string
+}
+
+func (o *dumpSymsOptions) Options(s *config.Spec) {
+	text := func(dst *string, name, short, example, doc string) {
+		config.Var(s, dst, name, config.String, config.Short(short), config.FlagOnly(), config.Default(""), config.Example(example), config.Doc(doc))
+	}
+	flag := func(dst *bool, name, doc string) {
+		config.Var(s, dst, name, config.Bool, config.FlagOnly(), config.Default("false"), config.Doc(doc))
+	}
+	text(&o.output, "output", "o", "crash.sym", "File to write; standard output if it is - or nothing.")
+	text(&o.store, "store", "s", "symbols", "Folder to write to as FOLDER/name/id/name.sym, the layout of symbol servers.")
+	flag(&o.inlines, "inlines", "Write inlined calls as well.")
+	flag(&o.checkCFI, "check_cfi", "Fail if there are no unwind rules.")
+	flag(&o.noGenerator, "no_generator", "Do not write which program made the file.")
+	config.Var(s, &o.extra, "extra_info", config.ListBy("\n", config.String), config.FlagOnly(), config.Default(""), config.Example("VERSION 1.2"),
+		config.Doc("INFO record to add: a keyword in capitals and its text."))
+	config.Var(s, &o.workers, "jobs", config.Int, config.Short("j"), config.FlagOnly(), config.Default("0"), config.Doc("Goroutines to use; 0 is one for each core."))
+	text(&o.verbose, "verbose", "", "error", "Taken for the sake of scripts, and without effect: problems are always told.")
+	text(&o.kind, "type", "t", "elf", "Taken for the sake of scripts, and without effect.")
+}
+
+func (p *program) dumpSymsCommand() *cobra.Command {
+	o := new(dumpSymsOptions)
+	return command(&cobra.Command{
+		Use: "dump-syms FILE...", Short: "Turn debug files into Breakpad symbol files", Args: cobra.MinimumNArgs(1),
+		Long: "Turn debug files into Breakpad symbol files (.sym), with the flags of Mozilla's dump_syms.\n\n" +
+			"FILE is an ELF or PE file, a PDB, or a .sym. Files of one module, as a library and its separate debug file or a PDB and its\n" +
+			"program, are merged; what a file needs is looked for where debuggers do. It fails if any of the files cannot be used.",
+	}, o, func(ctx context.Context, args []string) error { return p.dumpSyms(ctx, args, o) })
+}
+
+// module is the files of one module.
+type module struct {
+	symbols.Module
+	paths    []string
+	files    []debugFile
+	codeFile string // of a PE file
+}
+
+func (p *program) dumpSyms(ctx context.Context, paths []string, o *dumpSymsOptions) error {
+	for _, info := range o.extra {
+		if word, rest, ok := strings.Cut(info, " "); !ok || rest == "" || strings.Trim(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") != "" || word == "" {
+			return errs.Public(errs.Invalid, "--extra-info %q is not a keyword in capitals and a text.", info)
+		}
+	}
+	frugal()
+	var modules []*module
+	var failed error
+	fail := func(path string, err error) {
+		failed = err
+		fmt.Fprintf(p.err, "salvage: %s: %s\n", path, errs.Message(err))
+	}
+	var open []io.Closer
+	defer func() {
+		for _, c := range open {
+			c.Close()
+		}
+	}()
+	for _, path := range paths {
+		f, closers, err := openDebugFile(path)
+		if err != nil {
+			fail(path, err)
+			continue
+		}
+		open = append(open, closers...)
+		modules = addFile(modules, path, f)
+	}
+	if len(modules) > 1 && o.store == "" {
+		var names []string
+		for _, m := range modules {
+			names = append(names, m.ID.Breakpad()+" "+m.Name)
+		}
+		return errs.Public(errs.Invalid, "The files are of different modules (%s), and one file can hold one. Use --store.", strings.Join(names, ", "))
+	}
+	done := 0
+	for _, m := range modules {
+		if err := p.dumpModule(ctx, m, o); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			fail(m.paths[0], err)
+			continue
+		}
+		done++
+	}
+	switch {
+	case failed == nil:
+		return nil
+	case done > 0:
+		return errs.Public(errs.Partial, "Not all files could be used.")
+	}
+	return failed
+}
+
+// openDebugFile maps and opens the file at path, and what it needs.
+func openDebugFile(path string) (f debugFile, closers []io.Closer, err error) {
+	m, err := openFile(path)
+	if err != nil {
+		return f, nil, err
+	}
+	obj, err := object.Open(m.Data)
+	if err != nil {
+		return f, nil, errors.Join(err, m.Close())
+	}
+	return debugFile{obj, m}, []io.Closer{companions(path, obj), m}, nil
+}
+
+// addFile puts a file to those of its module, the one with the most debug information first.
+func addFile(all []*module, path string, f debugFile) []*module {
+	i := slices.IndexFunc(all, func(m *module) bool { return m.ID == f.Module.ID && !m.ID.IsZero() })
+	if i < 0 {
+		i = len(all)
+		all = append(all, &module{Module: f.Module})
+	}
+	m := all[i]
+	name := f.Module.Name
+	if name == "" {
+		name = filepath.Base(path)
+	}
+	if !f.HasDebugInfo || m.Name == "" { // the name of what runs, not that of its debug file
+		m.Name = name
+	}
+	if f.Format == "pe" {
+		m.codeFile = filepath.Base(path)
+	}
+	if m.CodeID == "" {
+		m.CodeID = f.Module.CodeID
+	}
+	m.files, m.paths = append(m.files, f), append(m.paths, path)
+	slices.SortStableFunc(m.files, func(a, b debugFile) int {
+		rank := func(f debugFile) int {
+			switch {
+			case f.HasDebugInfo:
+				return 0
+			case f.HasSymbols:
+				return 1
+			}
+			return 2
+		}
+		return rank(a) - rank(b)
+	})
+	return all
+}
+
+func (p *program) dumpModule(ctx context.Context, m *module, o *dumpSymsOptions) error {
+	text := breakpad.Text{
+		CodeFile: m.codeFile, Info: o.extra, Inlines: o.inlines, Fallback: map[uint64]breakpad.Fallback{},
+		Name: func(linkage []byte) (string, uint32) { return demangle.Plain(string(linkage)), 0 },
+		File: func(file []byte) string {
+			if len(file) == 0 || m.OS == "windows" {
+				return string(file)
+			}
+			return path.Clean(string(file)) // as dump_syms does: /build/x/../y is /build/y
+		},
+	}
+	if !o.noGenerator {
+		text.Info = append(slices.Clone(text.Info), "GENERATOR salvage "+revision())
+	}
+	var rules *cfi.Builder
+	if cpu := cfi.CPUByName(m.Arch); cpu != nil {
+		rules = cfi.NewBuilder(cpu, m.files[0].BigEndian())
+	}
+	var report object.Report
+	source := func(emit func(*symbols.Batch) error) error {
+		for _, f := range m.files {
+			if err := f.symbols(ctx, nil, nil, &report)(emit); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var names bytes.Buffer
+	if _, err := symcache.Build(ctx, &names, &m.Module, text.Note(source), symcache.Options{Workers: o.workers}); err != nil {
+		return err
+	}
+	cache, err := symcache.Parse(names.Bytes())
+	if err != nil {
+		return err
+	}
+	for _, f := range m.files {
+		for addr, fb := range f.Fallback(m.Name) {
+			text.Fallback[addr] = fb
+		}
+		if rules != nil {
+			if err := f.Rules(rules, &report); err != nil {
+				return err
+			}
+		}
+	}
+	if m.OS == "windows" {
+		text.End = fmt.Sprintf("<unknown in %s>", m.Name)
+	}
+	if o.checkCFI && (rules == nil || rules.Empty()) {
+		return errs.Public(errs.Invalid, "There are no unwind rules in it.")
+	}
+	write := func(w io.Writer) error {
+		if err := breakpad.Write(w, cache, &text); err != nil {
+			return err
+		}
+		if rules == nil {
+			return nil
+		}
+		_, err := rules.WriteText(w)
+		return err
+	}
+	p.warn(m.paths[0], &report)
+	var to []string
+	if o.output != "" && o.output != "-" {
+		to = append(to, o.output)
+	}
+	if o.store != "" {
+		to = append(to, filepath.Join(o.store, m.Name, m.ID.Breakpad(), strings.TrimSuffix(m.Name, ".pdb")+".sym"))
+	}
+	for _, name := range to {
+		if err := writeFile(name, write); err != nil {
+			return err
+		}
+	}
+	if len(to) == 0 {
+		w := bufio.NewWriter(p.out)
+		return errors.Join(write(w), w.Flush())
+	}
+	return nil
+}
+
+// writeFile writes a file under another name first, with the folders it needs: who reads it finds it whole.
+func writeFile(path string, write func(io.Writer) error) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	out, err := os.CreateTemp(filepath.Dir(path), ".salvage-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(out.Name())
+	defer out.Close()
+	if err := write(out); err != nil {
+		return err
+	}
+	return errors.Join(out.Chmod(0o644), out.Close(), os.Rename(out.Name(), path))
+}
