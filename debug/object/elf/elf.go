@@ -61,12 +61,13 @@ const (
 
 // Section is a section header.
 type Section struct {
-	Name               string // as in the file: .zdebug_info stays that
-	Type               uint32
-	Flags              uint64
-	Addr, Offset, Size uint64
-	Link, Info         uint32
-	Align, EntSize     uint64
+	Name           string // as in the file: .zdebug_info stays that
+	Type           uint32
+	Flags          uint64
+	Addr           uint64 // in a relocatable object as layOut says
+	Offset, Size   uint64
+	Link, Info     uint32
+	Align, EntSize uint64
 }
 
 // Section types and flags.
@@ -207,6 +208,9 @@ func Parse(data []byte) (*File, error) {
 	for i := range f.Sections {
 		c := f.cursor(rows[uint64(i)*sectionEntry:])
 		f.Sections[i].Name = string(names.at(uint64(c.U32())))
+	}
+	if f.Type == TypeRel {
+		f.layOut()
 	}
 	return f, nil
 }

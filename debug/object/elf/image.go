@@ -30,7 +30,8 @@ func (f *File) ImageBase() uint64 {
 }
 
 // Executable returns the address ranges that hold code, ascending and apart: those of the executable
-// segments, or of the executable sections of a file without segments to load.
+// segments, or of the executable sections of a file without segments to load. Those of a relocatable object
+// are one range.
 func (f *File) Executable() []symbols.Extent {
 	var code []symbols.Extent
 	segments := false
@@ -52,6 +53,9 @@ func (f *File) Executable() []symbols.Extent {
 		e.Size = min(e.Size, ^uint64(0)-e.Addr)
 		if e.Size == 0 {
 			continue
+		}
+		if f.Type == TypeRel { // apart by no more than their alignment
+			e.Size, e.Addr = e.Addr+e.Size, 0
 		}
 		if last := len(merged) - 1; last >= 0 && e.Addr <= merged[last].Addr+merged[last].Size {
 			merged[last].Size = max(merged[last].Size, e.Addr+e.Size-merged[last].Addr)

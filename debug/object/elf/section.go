@@ -66,7 +66,8 @@ func (f *File) RawData(s *Section) ([]byte, error) {
 // Data returns the contents of s, inflated into a new buffer if they are compressed: SHF_COMPRESSED
 // with zlib or Zstandard, and GNU's older .zdebug_…. Otherwise they alias the file. Errors are those of
 // RawData, debug.ErrTooLarge if a buffer of more than limit bytes would be needed, and
-// debug.ErrUnsupported for another compression.
+// debug.ErrUnsupported for another compression. Of a relocatable object debug sections and .eh_frame have
+// their relocations applied, in a new buffer.
 func (f *File) Data(s *Section, limit uint64) ([]byte, error) {
 	raw, err := f.RawData(s)
 	if err != nil {
@@ -92,7 +93,7 @@ func (f *File) Data(s *Section, limit uint64) ([]byte, error) {
 		}
 		size, raw = binary.BigEndian.Uint64(raw[4:]), raw[12:]
 	} else {
-		return raw, nil
+		return f.relocated(s, raw), nil
 	}
 	var data []byte
 	switch how {
@@ -106,7 +107,7 @@ func (f *File) Data(s *Section, limit uint64) ([]byte, error) {
 	if err != nil {
 		return nil, s.fail("cannot inflate", err)
 	}
-	return data, nil
+	return f.relocated(s, data), nil
 }
 
 func (s *Section) fail(reason string, cause error) error {

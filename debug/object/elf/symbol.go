@@ -22,7 +22,7 @@ const (
 // Symbol is an entry of a symbol table.
 type Symbol struct {
 	Name       []byte // aliases the file; with the version some linkers append after @
-	Addr, Size uint64 // as in the file: on ARM an odd address says Thumb
+	Addr, Size uint64 // as in the file: on ARM an odd address says Thumb, in a relocatable object it counts from the section
 	Type, Bind uint8
 	Visibility uint8
 	// Section is an index into File.Sections, 0 if the symbol is defined elsewhere. The reserved numbers,
@@ -263,6 +263,9 @@ func (f *File) functions(t Table) iter.Seq[Function] {
 				continue
 			case len(f.Sections) > 0 && !f.sectionAt(uint64(s.Section)).executable():
 				continue
+			}
+			if f.Type == TypeRel {
+				s.Addr += f.Sections[s.Section].Addr
 			}
 			if s.Addr < base {
 				continue
