@@ -28,6 +28,7 @@ type file struct {
 	report    object.Report
 	edges     []uint64 // addresses at which records start or end
 	functions []elf.Function
+	inlines   int
 }
 
 // open reads an ELF file, with what it needs of folders, and builds its symcache.
@@ -62,6 +63,7 @@ func open(t testing.TB, data []byte, folders ...string) *file {
 			for _, in := range b.Inlines {
 				add(in.Addr, in.Size)
 			}
+			f.inlines += len(b.Inlines)
 			for _, p := range b.Publics {
 				add(p.Addr, max(1, p.Size))
 			}

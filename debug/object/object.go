@@ -52,7 +52,7 @@ func Open(data []byte) (*Object, error) {
 		m := symbols.Module{
 			ID: f.DebugID(), CodeID: f.CodeID(), OS: "Linux", Arch: f.Arch(), Name: f.SOName(), ImageBase: f.ImageBase(),
 		}
-		return &Object{Format: "elf", Module: m, HasSymbols: f.HasSymbols(), HasDebugInfo: f.HasDebugInfo(), HasRules: f.HasUnwindInfo(), elf: f}, nil
+		return &Object{Format: "elf", Module: m, HasSymbols: f.HasSymbols(), HasDebugInfo: f.HasDebugInfo() || f.HasGoTable(), HasRules: f.HasUnwindInfo(), elf: f}, nil
 	case pe.Probe(data):
 		f, err := pe.Parse(data)
 		if err != nil {

@@ -30,10 +30,13 @@ type image struct {
 	split   func(id uint64) *dwarf.Sections // nil: no split units are known
 	alt     *image                          // the supplementary file, nil if it is not known
 	altNeed *Need                           // what names it
+	// goSymbols delivers what Go's own table says and returns how many functions of it are lost; nil if there is
+	// none, or DWARF, which says more.
+	goSymbols func(emit func(*symbols.Batch) error) (lost int, err error)
 }
 
 func elfImage(f *elf.File) *image {
-	return &image{
+	m := &image{
 		functions: f.Functions, base: f.ImageBase(), executable: f.Executable(), bigEndian: f.BigEndian, hasDWARF: f.HasDebugInfo(),
 		section: func(name string) ([]byte, error) {
 			s := f.Section(name)
@@ -47,6 +50,10 @@ func elfImage(f *elf.File) *image {
 			return data, err
 		},
 	}
+	if !m.hasDWARF && f.HasGoTable() {
+		m.goSymbols = f.GoSymbols
+	}
+	return m
 }
 
 func peImage(f *pe.File) *image {
@@ -79,6 +86,11 @@ func imageSymbols(ctx context.Context, m *image, rep *Report) symbols.Source {
 		functions := m.functions()
 		if m.hasDWARF {
 			if err := m.dwarf(ctx, functions, rep, emit); err != nil {
+				return err
+			}
+		} else if m.goSymbols != nil {
+			lost, err := m.goSymbols(emit)
+			if rep.Lost += uint64(lost); err != nil {
 				return err
 			}
 		}
