@@ -10,6 +10,7 @@ import (
 
 	"salvage/debug/cfi"
 	"salvage/debug/object"
+	"salvage/debug/object/elf"
 	"salvage/internal/debugtest"
 )
 
@@ -106,6 +107,15 @@ func TestMade(t *testing.T) {
 				byCRC := made("objcopy --remove-section=.note.gnu.build-id %s tmp", "objcopy --only-keep-debug tmp ways.debug",
 					"objcopy -S --add-gnu-debuglink=ways.debug tmp ways", "rm tmp")
 				compareFiles(t, openFile(t, byCRC, filepath.Dir(byCRC)), want)
+
+				// The symbol table alone, whole and in a file packed inside (MiniDebugInfo).
+				symbols := openFile(t, made("strip --strip-debug -o ways %s"))
+				mini := openFile(t, made("strip --strip-debug -o tmp %s", "objcopy --only-keep-debug tmp mini", "xz mini",
+					"objcopy -S --add-section .gnu_debugdata=mini.xz %s ways"))
+				compareFiles(t, mini, symbols)
+				if !mini.HasSymbols() || slices.ContainsFunc(mini.Sections, func(s elf.Section) bool { return s.Type == elf.SectionSymTab }) {
+					t.Error("no symbols, or a table of its own")
+				}
 
 				// dwz in one file, and in two that share a third. It does not know the forms that clang uses in version 5.
 				if compiler == "clang" && version == "-gdwarf-5" {
