@@ -75,7 +75,7 @@ func companionPaths(from string, n object.Need) (paths []string) {
 		add(debugRoot, ".build-id", id[:2], id[2:]+".debug")
 	}
 	switch {
-	case n.Name == "":
+	case n.Name == "" || n.Member != "": // members of archives are not looked for
 	case n.Kind == object.DebugFile:
 		leaf := filepath.Base(n.Name)
 		add(dir, leaf)

@@ -25,6 +25,8 @@ func (o *Object) Rules(b *cfi.Builder, rep *Report) error {
 				return err
 			}
 		}
+	case o.macho != nil:
+		machoRules(o.macho, b, rep)
 	default:
 		_, err := breakpad.Parse(o.data, breakpad.Handler{CFI: b.StackCFI, Win: b.StackWin}, breakpad.Options{})
 		if err != nil {
@@ -85,4 +87,6 @@ func peRules(f *pe.File, b *cfi.Builder, rep *Report) {
 
 // BigEndian reports the byte order of the module. Symbol files do not say it; the CPUs they are for are
 // little-endian.
-func (o *Object) BigEndian() bool { return o.elf != nil && o.elf.BigEndian }
+func (o *Object) BigEndian() bool {
+	return o.elf != nil && o.elf.BigEndian || o.macho != nil && o.macho.BigEndian
+}

@@ -8,6 +8,7 @@ import (
 	"salvage/debug"
 	"salvage/debug/dwarf"
 	"salvage/debug/object/elf"
+	"salvage/debug/object/macho"
 )
 
 // Need is a file that holds part of the debug information of another.
@@ -21,6 +22,10 @@ type Need struct {
 	// BuildID is that of a debug or supplementary file, nil if it is not known.
 	BuildID []byte
 	CRC     uint32 // of the bytes of a debug file that has a Name; CRC-32 of IEEE 802.3
+	// Member is that of an archive that an object file is in, empty if it is a file; Modified when it was written, in
+	// seconds since 1970, 0 if that is not known.
+	Member   string
+	Modified uint64
 }
 
 // NeedKind is how a file holds what is missing in another.
@@ -31,6 +36,7 @@ const (
 	DebugFile  NeedKind = iota + 1 // separate debug file: named by .gnu_debuglink, or told by its build id
 	Supplement                     // what dwz moved out of several files: named by .gnu_debugaltlink or .debug_sup
 	SplitUnit                      // a unit of split DWARF: a .dwo file, or a .dwp that it was put into
+	ObjectFile                     // what a Mach-O image was linked of: its debug map names where its debug information stayed
 )
 
 func (n Need) String() string {
@@ -39,6 +45,8 @@ func (n Need) String() string {
 		return fmt.Sprintf("build id %x", n.BuildID)
 	case n.Dir != "" && n.Name[0] != '/':
 		return n.Dir + "/" + n.Name
+	case n.Member != "":
+		return n.Name + "(" + n.Member + ")"
 	}
 	return n.Name
 }
@@ -53,8 +61,9 @@ type companions struct {
 	alt       *image
 	units     map[uint64]*dwarf.Sections // of .dwo files
 	packages  []*dwarf.Package
-	skeletons []dwarf.Skeleton // of which units and packages have some
-	looked    bool             // for skeletons
+	skeletons []dwarf.Skeleton       // of which units and packages have some
+	objects   map[string]*macho.File // by Need.String
+	looked    bool                   // for skeletons
 }
 
 // image returns what o and its companions say, nil if it is no file with DWARF or a symbol table.
@@ -108,6 +117,13 @@ func (o *Object) split(id uint64) *dwarf.Sections {
 // others. It is not safe for concurrent use, nor is Add.
 func (o *Object) Needs() []Need {
 	var needs []Need
+	if o.macho != nil && !o.macho.HasDebugInfo() {
+		for _, d := range o.macho.DebugMap() {
+			if n := objectNeed(&d); o.objects[n.String()] == nil {
+				needs = append(needs, n)
+			}
+		}
+	}
 	if n := o.debugNeed(); n != nil && o.debug == nil {
 		needs = append(needs, *n)
 	}
@@ -190,6 +206,14 @@ func (o *Object) Add(n Need, data []byte) error {
 			return other(fmt.Sprintf("not the supplementary file with the id %x", n.BuildID))
 		}
 		o.alt = elfImage(c.elf)
+	case n.Kind == ObjectFile:
+		if c.macho == nil || !c.HasDebugInfo || c.Module.Arch != o.Module.Arch {
+			return other("no object file of this CPU with debug information")
+		}
+		if o.objects == nil {
+			o.objects = map[string]*macho.File{}
+		}
+		o.objects[n.String()], o.HasDebugInfo = c.macho, true
 	default:
 		return o.addSplit(n.ID, c)
 	}

@@ -11,6 +11,7 @@ import (
 	"salvage/debug"
 	"salvage/debug/breakpad"
 	"salvage/debug/object/elf"
+	"salvage/debug/object/macho"
 	"salvage/debug/object/pe"
 	"salvage/debug/pdb"
 	"salvage/debug/symbols"
@@ -18,17 +19,18 @@ import (
 
 // Object is an opened file. It aliases the bytes it was opened over.
 type Object struct {
-	Format string // "elf", "pe", "pdb", "breakpad"
+	Format string // "elf", "pe", "pdb", "macho", "breakpad"
 	Module symbols.Module
 	// HasSymbols: names can be had of the file, HasDebugInfo: with files and lines. For a .sym both are
 	// only known after reading it, and true.
 	HasSymbols, HasDebugInfo bool
 	HasRules                 bool // unwind rules; likewise
 
-	data []byte
-	elf  *elf.File
-	pe   *pe.File
-	pdb  *pdb.File
+	data  []byte
+	elf   *elf.File
+	pe    *pe.File
+	pdb   *pdb.File
+	macho *macho.File
 	companions
 }
 
@@ -70,6 +72,10 @@ func Open(data []byte) (*Object, error) {
 		}
 		m := symbols.Module{ID: f.ID, OS: "windows", Arch: pe.Arch(f.Machine)}
 		return &Object{Format: "pdb", Module: m, HasSymbols: f.HasSymbols(), HasDebugInfo: f.HasDebugInfo(), HasRules: f.HasFrameData(), pdb: f}, nil
+	case macho.Probe(data):
+		return openMachO(data)
+	case macho.ProbeFat(data):
+		return OpenArch(data, "")
 	case breakpad.Probe(data):
 		m, err := breakpad.Header(data)
 		if err != nil {
@@ -87,6 +93,8 @@ func (o *Object) Symbols(ctx context.Context, rep *Report) symbols.Source {
 		return imageSymbols(ctx, o.image(), rep)
 	case o.pdb != nil:
 		return pdbSymbols(ctx, o.pdb, rep)
+	case o.macho != nil:
+		return o.machoSymbols(ctx, rep)
 	}
 	return func(emit func(*symbols.Batch) error) error {
 		f, err := breakpad.Parse(o.data, breakpad.Handler{Batch: emit}, breakpad.Options{})

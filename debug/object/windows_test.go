@@ -44,11 +44,17 @@ func deliver(t testing.TB, data []byte) *delivered {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return deliverFrom(t, o, func(rep *object.Report) symbols.Source { return o.Symbols(context.Background(), rep) })
+}
+
+// deliverFrom is deliver for an opened file and a source made of it.
+func deliverFrom(t testing.TB, o *object.Object, source func(*object.Report) symbols.Source) *delivered {
+	t.Helper()
 	d := &delivered{object: o, names: map[uint64][]string{}, publics: map[uint64][]string{}, files: map[string]bool{}}
 	add := func(addr, size uint64) { d.edges = append(d.edges, addr, addr+size-1, addr+size) }
-	src := o.Symbols(context.Background(), &d.report)
+	src := source(&d.report)
 	var out bytes.Buffer
-	_, err = symcache.Build(context.Background(), &out, &o.Module, func(emit func(*symbols.Batch) error) error {
+	_, err := symcache.Build(context.Background(), &out, &o.Module, func(emit func(*symbols.Batch) error) error {
 		return src(func(b *symbols.Batch) error {
 			for _, fn := range b.Functions {
 				add(fn.Addr, fn.Size)

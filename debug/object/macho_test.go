@@ -1,0 +1,211 @@
+package object_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"salvage/debug/object"
+	"salvage/debug/object/macho"
+	"salvage/debug/symbols"
+	"salvage/internal/debugtest"
+)
+
+// linkMac compiles the sample of the Windows tests for macOS and links it, with no library. The object file
+// stays beside the image.
+func linkMac(t testing.TB, arch string, flags ...string) (image string) {
+	t.Helper()
+	dir := t.TempDir()
+	image = filepath.Join(dir, "sample-"+arch)
+	args := append([]string{"--target=" + arch + "-apple-macos11", "-nostdlibinc", "-stdlib=libc++", "-std=c++17", "-g", "-ffreestanding", "-fno-exceptions", "-fno-rtti", "-fno-stack-protector", "-funwind-tables", "-c", "../testdata/windows.cpp", "-o", image + ".o"}, flags...)
+	run(t, "llvm", "clang++", args...)
+	linkMacObjects(t, arch, image, image+".o")
+	return image
+}
+
+func linkMacObjects(t testing.TB, arch, image string, objects ...string) {
+	t.Helper()
+	run(t, "llvm", "ld64.lld-14", append([]string{"-arch", arch, "-platform_version", "macos", "11.0", "11.0", "-undefined", "dynamic_lookup", "-e", "_start", "-o", image}, objects...)...)
+}
+
+// dsym makes the dSYM of an image and returns the file in it.
+func dsym(t testing.TB, image string) string {
+	t.Helper()
+	run(t, "llvm", "dsymutil-14", "--out="+image+".dSYM", image)
+	return filepath.Join(image+".dSYM", "Contents", "Resources", "DWARF", filepath.Base(image))
+}
+
+// What dsymutil 14 makes of DWARF 5 has no addresses, so there is none.
+var macFlags = []string{"x86_64 -O0", "x86_64 -O2", "x86_64 -Os -gdwarf-2", "arm64 -O1", "arm64 -O2"}
+
+// compareMac compares the answers at every edge of a file's records with those of LLVM.
+func compareMac(t testing.TB, path, obj string, data []byte) *delivered {
+	t.Helper()
+	llvm := debugtest.Program(t, "llvm", "llvm-symbolizer")
+	d := deliver(t, data)
+	if d.report.Lost > 0 {
+		t.Errorf("%d lost: %+v", d.report.Lost, d.report.Problems)
+	}
+	f, err := macho.Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var addrs []uint64
+	for _, a := range d.edges {
+		if symbols.InCode(f.Executable(), a+f.ImageBase()) {
+			addrs = append(addrs, a+f.ImageBase())
+		}
+	}
+	differ, padding := 0, 0
+	for i, theirs := range askLLVM(t, llvm, obj, addrs) {
+		ours := answer(d.Cache, addrs[i]-f.ImageBase())
+		switch {
+		case ours == theirs:
+		case ours == "?? ??:0\n" && strings.Count(theirs, "\n") == 1:
+			padding++
+		default:
+			if differ++; differ <= 5 {
+				t.Errorf("%#x:\n%swant\n%s", addrs[i], ours, theirs)
+			}
+		}
+	}
+	if differ > 0 || len(d.functions) == 0 {
+		t.Errorf("%s: %d of %d answers differ, %d functions", path, differ, len(addrs), len(d.functions))
+	}
+	t.Logf("%s: %d functions, %d pieces of inlined calls, %d addresses; explained: %d of padding", filepath.Base(path), len(d.functions), d.inlines, len(addrs), padding)
+	return d
+}
+
+// Every edge of what clang, lld and dsymutil write.
+func TestDSYMAgainstLLVM(t *testing.T) {
+	for _, flags := range macFlags {
+		t.Run(flags, func(t *testing.T) {
+			f := strings.Fields(flags)
+			path := dsym(t, linkMac(t, f[0], f[1:]...))
+			compareMac(t, path, path, read(t, path))
+		})
+	}
+	for _, name := range []string{"crash.dSYM/Contents/Resources/DWARF/crash", "overlapping_funcs.dSYM/Contents/Resources/DWARF/overlapping_funcs"} {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			path := debugtest.Path(t, "symbolic/macos/"+name)
+			compareMac(t, path, path, read(t, path))
+		})
+	}
+}
+
+// Facts about the fixtures of symbolic.
+func TestMacFacts(t *testing.T) {
+	for _, name := range []string{"symbolic/macos/crash", "symbolic/macos/crash.dSYM/Contents/Resources/DWARF/crash", "symbolic/macos/overlapping_funcs.dSYM/Contents/Resources/DWARF/overlapping_funcs"} {
+		t.Run(strings.TrimPrefix(name, "symbolic/macos/"), func(t *testing.T) {
+			data := debugtest.File(t, name)
+			d := deliver(t, data)
+			kinds := map[string]int{}
+			for _, fact := range debugtest.Facts(t, name) {
+				addr, err := strconv.ParseUint(strings.TrimPrefix(fact.Query, "0x"), 16, 64)
+				got := answer(d.Cache, addr)
+				ok := true
+				switch fact.Kind {
+				case "function":
+					ok = slices.ContainsFunc(d.functions, func(fn symbols.Function) bool {
+						return fn.Addr == addr && slices.Contains(d.names[addr], strings.TrimSuffix(fact.Expected, fmt.Sprintf(" size=%#x", fn.Size)))
+					})
+				case "symbol":
+					ok = slices.Contains(d.publics[addr], fact.Expected)
+				case "symcache_function_entry":
+					ok = slices.Contains(slices.Concat(d.publics[addr], d.names[addr]), fact.Expected)
+				case "lookup":
+					var want strings.Builder
+					for _, f := range strings.Split(fact.Expected, " <= ") {
+						name, place, _ := strings.Cut(f, " @ ")
+						fmt.Fprintf(&want, "%s %s\n", name, place)
+					}
+					// Its paths are as the line table has them, ours are joined with the compilation directory.
+					ok = strings.ReplaceAll(got, " /Users/travis/build/getsentry/breakpad-tools/macos/../", " ../") == want.String()
+					if n, outer, found := strings.Cut(fact.Expected, " frames; outermost "); found {
+						f := frames(got)
+						ok = n == strconv.Itoa(len(f)) && strings.HasPrefix(f[0], outer+" ")
+					}
+				case "file":
+					ok = d.files[fact.Expected] || bytes.Contains(data, []byte(filepath.Base(fact.Expected)+"\x00"))
+				case "object", "fixture":
+					m := d.Module()
+					for _, want := range strings.Fields(fact.Expected) {
+						key, value, _ := strings.Cut(want, "=")
+						switch key {
+						case "code_id":
+							ok = ok && string(m.CodeID) == value
+						case "debug_id":
+							ok = ok && m.ID.String() == value
+						case "arch":
+							ok = ok && m.Arch == value
+						case "load":
+							ok = ok && fmt.Sprintf("%#x", m.ImageBase) == value
+						}
+					}
+					ok = ok && m.ID.String() == fact.DebugID && m.Arch == fact.Arch
+				default:
+					continue
+				}
+				kinds[fact.Kind]++
+				if !ok || err != nil && fact.Kind == "lookup" {
+					t.Errorf("%s %s:\n%swant %s", fact.Kind, fact.Query, got, fact.Expected)
+				}
+			}
+			t.Logf("%v", kinds)
+		})
+	}
+}
+
+// sameAnswers compares the answers of two files at every edge of either.
+func sameAnswers(t *testing.T, got, want *delivered) {
+	t.Helper()
+	edges := slices.Concat(got.edges, want.edges)
+	slices.Sort(edges)
+	differ := 0
+	for _, a := range slices.Compact(edges) {
+		if ours, theirs := answer(got.Cache, a), answer(want.Cache, a); ours != theirs {
+			if differ++; differ <= 5 {
+				t.Errorf("%#x:\n%swant\n%s", a, ours, theirs)
+			}
+		}
+	}
+	if differ > 0 || len(got.functions) != len(want.functions) || got.inlines != want.inlines {
+		t.Errorf("%d of %d answers differ; %d functions, %d pieces of inlined calls, want %d, %d", differ, len(edges), len(got.functions), got.inlines, len(want.functions), want.inlines)
+	}
+}
+
+// The object files that an image names answer as its dSYM does.
+func TestDebugMap(t *testing.T) {
+	for _, flags := range macFlags {
+		t.Run(flags, func(t *testing.T) {
+			f := strings.Fields(flags)
+			image := linkMac(t, f[0], f[1:]...)
+			want := deliver(t, read(t, dsym(t, image)))
+			o, err := object.Open(read(t, image))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := deliver(t, read(t, image)); n.report.Needs == nil {
+				t.Error("image needs nothing")
+			}
+			for _, n := range o.Needs() {
+				if err := o.Add(n, read(t, n.Name)); n.Kind != object.ObjectFile || err != nil {
+					t.Fatal(n, err)
+				}
+				if o.Add(n, read(t, image)) == nil {
+					t.Error("an image taken for an object file")
+				}
+			}
+			got := deliverFrom(t, o, func(rep *object.Report) symbols.Source { return o.Symbols(context.Background(), rep) })
+			if got.report.Needs != nil || o.Needs() != nil {
+				t.Errorf("still needed: %v, %v", got.report.Needs, o.Needs())
+			}
+			sameAnswers(t, got, want)
+		})
+	}
+}
