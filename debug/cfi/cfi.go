@@ -70,7 +70,7 @@ func CPUByName(arch string) *CPU {
 	case "arm64", "aarch64", "arm64e", "arm64v8":
 		return ARM64
 	}
-	if strings.HasPrefix(strings.ToLower(arch), "arm") {
+	if arch = strings.ToLower(arch); strings.HasPrefix(arch, "arm") && !strings.HasPrefix(arch, "arm64") { // arm64_32 has pointers of 32 bits
 		return ARM
 	}
 	return nil

@@ -10,8 +10,8 @@ import (
 )
 
 // CompactUnwind is the section __unwind_info of a Mach-O image: a word of 32 bits for each function that says
-// where its frame is. It holds for the body of a function, not while the frame is set up or taken down. The
-// layout and the encodings are those of Apple's <mach-o/compact_unwind_encoding.h>.
+// where its frame is. It holds for the body of a function, not while the frame is set up or taken down; where a
+// function starts there is none yet. The layout and the encodings are those of Apple's <mach-o/compact_unwind_encoding.h>.
 //
 // Functions whose word says that they are described by DWARF are in __eh_frame, which is for Frames.
 type CompactUnwind struct {
@@ -166,9 +166,21 @@ func (r *compactReader) function(at uint64, start, end, encoding uint32) {
 	if reason != "" {
 		r.b.compactProblem(at, fmt.Sprintf("function at %#x, encoding %#08x: %s", start, encoding, reason))
 	}
-	if rules != nil {
-		r.b.begin(uint64(start), uint64(end-start))
-		r.b.add(0, rules)
+	if rules == nil {
+		return
+	}
+	r.b.begin(uint64(start), uint64(end-start))
+	first := uint32(1) // the shortest instruction
+	if r.b.cpu == ARM64 {
+		first = 4
+		entry, _ := compactARM64(0)
+		r.b.add(0, entry)
+	} else {
+		entry, _ := r.x86(start, 0)
+		r.b.add(0, entry)
+	}
+	if first < end-start {
+		r.b.add(first, rules)
 	}
 }
 

@@ -15,6 +15,8 @@ type FrameSection struct {
 	EH        bool   // .eh_frame: other ids, pointer encodings (LSB 5.0, Core, 10.6)
 	AddrSize  uint8
 	BigEndian bool
+	// Swapped: registers 4 and 5 have each other's number, as esp and ebp have in .eh_frame of macOS for x86.
+	Swapped   bool
 	ImageBase uint64 // subtracted from addresses
 	// Executable as in package dwarf: entries of code that is not there are left out.
 	Executable []symbols.Extent
@@ -332,7 +334,7 @@ func (p *program) run(c *cursor.Cursor, inFDE bool) error {
 			p.advance(low)
 			continue
 		case cfaOffset:
-			p.row.put(low, rule{kind: ruleOffset, offset: factored(int64(c.ULEB()))})
+			p.put(low, rule{kind: ruleOffset, offset: factored(int64(c.ULEB()))})
 			continue
 		case cfaRestore:
 			p.restore(low)
@@ -356,28 +358,28 @@ func (p *program) run(c *cursor.Cursor, inFDE bool) error {
 			p.advance(c.U64())
 		case cfaOffsetExtended:
 			reg := c.ULEB()
-			p.row.put(reg, rule{kind: ruleOffset, offset: factored(int64(c.ULEB()))})
+			p.put(reg, rule{kind: ruleOffset, offset: factored(int64(c.ULEB()))})
 		case cfaOffsetExtendedSF:
 			reg := c.ULEB()
-			p.row.put(reg, rule{kind: ruleOffset, offset: factored(c.SLEB())})
+			p.put(reg, rule{kind: ruleOffset, offset: factored(c.SLEB())})
 		case cfaGNUNegativeOffsetExtended:
 			reg := c.ULEB()
-			p.row.put(reg, rule{kind: ruleOffset, offset: -factored(int64(c.ULEB()))})
+			p.put(reg, rule{kind: ruleOffset, offset: -factored(int64(c.ULEB()))})
 		case cfaValOffset:
 			reg := c.ULEB()
-			p.row.put(reg, rule{kind: ruleValOffset, offset: factored(int64(c.ULEB()))})
+			p.put(reg, rule{kind: ruleValOffset, offset: factored(int64(c.ULEB()))})
 		case cfaValOffsetSF:
 			reg := c.ULEB()
-			p.row.put(reg, rule{kind: ruleValOffset, offset: factored(c.SLEB())})
+			p.put(reg, rule{kind: ruleValOffset, offset: factored(c.SLEB())})
 		case cfaRestoreExtended:
 			p.restore(c.ULEB())
 		case cfaUndefined:
-			p.row.put(c.ULEB(), rule{kind: ruleUndefined})
+			p.put(c.ULEB(), rule{kind: ruleUndefined})
 		case cfaSameValue:
-			p.row.put(c.ULEB(), rule{kind: ruleSame})
+			p.put(c.ULEB(), rule{kind: ruleSame})
 		case cfaRegister:
 			reg := c.ULEB()
-			p.row.put(reg, rule{kind: ruleRegister, reg: uint8(min(c.ULEB(), NumRegisters))})
+			p.put(reg, rule{kind: ruleRegister, reg: p.register(c.ULEB())})
 		case cfaRememberState:
 			if len(p.remembered) == maxRemembered {
 				return fmt.Errorf("states remembered without end")
@@ -408,7 +410,7 @@ func (p *program) run(c *cursor.Cursor, inFDE bool) error {
 			}
 			reg := c.ULEB()
 			// Copied: the CFA goes first, and the section may be gone when the rules are used.
-			p.row.put(reg, rule{kind: kind, expr: append([]byte{opCallFrameCFA}, c.Bytes(c.ULEB())...)})
+			p.put(reg, rule{kind: kind, expr: append([]byte{opCallFrameCFA}, c.Bytes(c.ULEB())...)})
 		case cfaAArch64NegateRAState: // whether return addresses are signed: unwinders strip always
 		case cfaGNUArgsSize:
 			c.ULEB()
@@ -423,16 +425,27 @@ func (p *program) run(c *cursor.Cursor, inFDE bool) error {
 }
 
 func (p *program) defCFA(reg uint64, offset int64) {
-	p.row.cfa = rule{kind: ruleRegister, reg: uint8(min(reg, NumRegisters)), offset: offset}
+	p.row.cfa = rule{kind: ruleRegister, reg: p.register(reg), offset: offset}
 }
 
-func (p *program) restore(reg uint64) {
+// register returns the number of a register, NumRegisters for one that is not known here.
+func (p *program) register(reg uint64) uint8 {
+	if p.f.s.Swapped && (reg == 4 || reg == 5) {
+		return uint8(9 - reg)
+	}
+	return uint8(min(reg, NumRegisters))
+}
+
+func (p *program) put(reg uint64, v rule) { p.row.put(uint64(p.register(reg)), v) }
+
+func (p *program) restore(number uint64) {
+	reg := p.register(number)
 	if reg >= NumRegisters {
 		return
 	}
 	if p.cie.initial.set>>reg&1 == 1 {
-		p.row.put(reg, p.cie.initial.regs[reg])
+		p.row.put(uint64(reg), p.cie.initial.regs[reg])
 	} else {
-		p.row.put(reg, rule{kind: ruleUnset})
+		p.row.put(uint64(reg), rule{kind: ruleUnset})
 	}
 }

@@ -53,7 +53,7 @@ func (m *image) frameRules(b *cfi.Builder, addrSize uint8, addr func(name string
 		}
 		b.Frames(&cfi.FrameSection{
 			Data: data, Addr: addr(name), EH: name == ".eh_frame", AddrSize: addrSize, BigEndian: m.bigEndian,
-			ImageBase: m.base, Executable: m.executable,
+			ImageBase: m.base, Executable: m.executable, Swapped: m.swapped && name == ".eh_frame",
 		})
 	}
 }

@@ -85,7 +85,7 @@ func openMachO(data []byte) (*Object, error) {
 
 func machoImage(f *macho.File) *image {
 	return &image{
-		base: f.ImageBase(), executable: f.Executable(), bigEndian: f.BigEndian, hasDWARF: f.HasDebugInfo(),
+		base: f.ImageBase(), executable: f.Executable(), bigEndian: f.BigEndian, hasDWARF: f.HasDebugInfo(), swapped: f.CPU == macho.CPUX86,
 		functions: func() (list []elf.Function) {
 			for _, s := range f.Functions() {
 				list = append(list, elf.Function{Addr: s.Addr, Size: s.Size, Name: s.Name})

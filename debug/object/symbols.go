@@ -25,6 +25,7 @@ type image struct {
 	executable []symbols.Extent // before base is subtracted
 	bigEndian  bool
 	hasDWARF   bool
+	swapped    bool // see cfi.FrameSection, for .eh_frame
 	// section returns the contents of a section, nil if there is none, or none in this file.
 	section func(name string) ([]byte, error)
 	split   func(id uint64) *dwarf.Sections // nil: no split units are known

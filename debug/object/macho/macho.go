@@ -418,7 +418,9 @@ func (f *File) Section(name string) *Section {
 		if s := find("__" + rest); s != nil {
 			return s
 		}
-		return find("__z" + rest)
+		if s := find("__z" + rest); s != nil {
+			return s
+		}
 	}
 	return find(name)
 }
