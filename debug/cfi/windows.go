@@ -9,7 +9,7 @@ import (
 	"salvage/debug/symbols"
 )
 
-// FunctionTable is the unwind data of a PE image for amd64: the exception directory (.pdata) and what its
+// FunctionTable is the unwind data of a PE image for amd64 or arm64: the exception directory (.pdata) and what its
 // entries point to (.xdata). Layouts are those of Microsoft's "x64 exception handling".
 type FunctionTable struct {
 	Data []byte // RUNTIME_FUNCTION entries
@@ -66,10 +66,15 @@ type unwindInfo struct {
 	frameSize   int64 // size when it was set
 }
 
-// FunctionTable adds the rules of all entries of a table, exact in prologues and behind them; epilogues
+// FunctionTable adds the rules of all entries of a table, exact in prologues and behind them. On amd64 epilogues
 // have the rules of the body.
 func (b *Builder) FunctionTable(t *FunctionTable) {
-	if b.cpu != AMD64 {
+	switch b.cpu {
+	case AMD64:
+	case ARM64:
+		b.functionTableARM(t)
+		return
+	default:
 		return
 	}
 	work := codesPerEntry*len(t.Data)/runtimeFunctionSize + codesBase

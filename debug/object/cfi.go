@@ -72,7 +72,7 @@ func hasRules(f *pe.File) bool {
 		s := f.Section(name)
 		return s != nil && s.FileSize > 0
 	}
-	return f.Machine == pe.MachineAMD64 && f.HasUnwindInfo() || has(".eh_frame") || has(".debug_frame")
+	return (f.Machine == pe.MachineAMD64 || f.Machine == pe.MachineARM64) && f.HasUnwindInfo() || has(".eh_frame") || has(".debug_frame")
 }
 
 func peRules(f *pe.File, b *cfi.Builder, rep *Report) {
