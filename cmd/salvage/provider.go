@@ -12,18 +12,20 @@ import (
 	"strings"
 	"sync"
 
+	"salvage/debug"
 	"salvage/debug/breakpad"
 	"salvage/debug/cfi"
 	"salvage/debug/debugid"
 	"salvage/debug/minidump"
 	"salvage/debug/object"
+	"salvage/debug/object/macho"
 	"salvage/debug/stackwalk"
 	"salvage/debug/symcache"
 )
 
 // fileProvider finds the symbols of modules in folders laid out as symbol servers are,
-// <debug file>/<DEBUGID>/<name>, and in single files of any format, whose identity is told by their
-// contents.
+// <debug file>/<DEBUGID>/<name>, and in dSYM bundles and single files of any format, whose identity is told
+// by their contents.
 type fileProvider struct {
 	ctx     context.Context
 	folders []string
@@ -62,10 +64,15 @@ func newFileProvider(ctx context.Context, paths []string) (*fileProvider, error)
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%s: no such file or folder", path)
 		}
-		if err == nil && !info.IsDir() {
+		switch {
+		case err != nil:
+		case !info.IsDir():
 			err = p.addFile(path)
-		} else if err == nil {
-			p.folders = append(p.folders, path)
+		default:
+			var found bool
+			if found, err = p.addBundle(path); !found {
+				p.folders = append(p.folders, path)
+			}
 		}
 		if err != nil {
 			p.Close()
@@ -73,6 +80,21 @@ func newFileProvider(ctx context.Context, paths []string) (*fileProvider, error)
 		}
 	}
 	return p, nil
+}
+
+// addBundle adds the debug files in a dSYM bundle, if path is one.
+func (p *fileProvider) addBundle(path string) (found bool, err error) {
+	inside := filepath.Join(path, filepath.FromSlash(macho.DSYMFolder))
+	entries, err := os.ReadDir(inside)
+	if err != nil {
+		return false, nil
+	}
+	for _, e := range entries {
+		if err := p.addFile(filepath.Join(inside, e.Name())); err != nil && !errors.Is(err, debug.ErrUnsupported) {
+			return true, err
+		}
+	}
+	return true, nil
 }
 
 func (p *fileProvider) addFile(path string) error {
@@ -83,11 +105,13 @@ func (p *fileProvider) addFile(path string) error {
 	p.mu.Lock()
 	p.closers = append(p.closers, f.Close)
 	p.mu.Unlock()
-	o, err := object.Open(f.Data)
+	all, err := object.OpenAll(f.Data)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	p.files[o.Module.ID] = append(p.files[o.Module.ID], debugFile{o, f})
+	for _, o := range all {
+		p.files[o.Module.ID] = append(p.files[o.Module.ID], debugFile{o, f})
+	}
 	return nil
 }
 
@@ -220,15 +244,16 @@ func (p *fileProvider) findInFolders(m *minidump.Module, s *moduleSymbols) (prob
 			p.mu.Lock()
 			p.closers = append(p.closers, f.Close)
 			p.mu.Unlock()
-			o, err := object.Open(f.Data)
-			if err == nil && o.Module.ID != m.DebugID {
-				err = fmt.Errorf("it is for %s", o.Module.ID.Breakpad())
+			all, err := object.OpenAll(f.Data)
+			i := slices.IndexFunc(all, func(o *object.Object) bool { return err == nil && o.Module.ID == m.DebugID })
+			if err == nil && i < 0 {
+				err = fmt.Errorf("it is for %s", all[0].Module.ID.Breakpad())
 			}
 			if err != nil {
 				problems = append(problems, fmt.Errorf("%s: %w", path, err))
 				continue
 			}
-			s.found = append(s.found, debugFile{o, f})
+			s.found = append(s.found, debugFile{all[i], f})
 		}
 	}
 	return problems

@@ -219,8 +219,8 @@ func (p *program) symbolsPutCommand() *cobra.Command {
 	o := new(symbolsPutOptions)
 	return command(&cobra.Command{
 		Use: "put PATH...", Short: "Give symbol files to a server", Args: cobra.MinimumNArgs(1),
-		Long: "Give symbol files to a server: programs and libraries (ELF, PE), with their debug information or without, separate debug\n" +
-			"files, PDBs, Breakpad's .sym, and mappings of R8 and ProGuard. Folders are searched with all below them; files in them that are of no use are passed over.\n" +
+		Long: "Give symbol files to a server: programs and libraries (ELF, PE, Mach-O), with their debug information or without, separate debug\n" +
+			"files, dSYM bundles, PDBs, Breakpad's .sym, and mappings of R8 and ProGuard. Folders are searched with all below them; files in them that are of no use are passed over.\n" +
 			"What the server has already is not sent. Each file gets a line with what became of it; the exit code is 3 if only\n" +
 			"some could be stored.",
 	}, o, func(ctx context.Context, args []string) error { return p.symbolsPut(ctx, args, o) })
@@ -358,21 +358,24 @@ func (o *symbolsPutOptions) put(ctx context.Context, c candidate, moved func(byt
 		return fail(err)
 	}
 	defer f.Close()
-	obj, err := object.Open(f.Data)
+	all, err := object.OpenAll(f.Data)
+	all = slices.DeleteFunc(all, func(o *object.Object) bool {
+		return err != nil || !o.HasSymbols && !o.HasRules || o.Module.ID.IsZero()
+	})
 	var id debugid.ID
 	switch {
 	case errors.Is(err, debug.ErrUnsupported) && proguard.Probe(f.Data):
 		id = proguard.Identify(f.Data).ID
 	case err != nil && c.named:
 		return fail(err)
-	case err != nil || !obj.HasSymbols && !obj.HasRules || obj.Module.ID.IsZero():
+	case len(all) == 0:
 		v.Status = "skipped"
 		if c.named {
 			return fail(errs.Public(errs.Invalid, "it has no symbols, no unwind rules, or no id"))
 		}
 		return v, nil
 	default:
-		id = obj.Module.ID
+		id = all[0].Module.ID
 	}
 	sum := sha256.Sum256(f.Data)
 	known, err := o.list(ctx, id.Breakpad())

@@ -17,7 +17,10 @@ import (
 func OpenAll(data []byte) ([]*Object, error) {
 	if !macho.ProbeFat(data) {
 		o, err := Open(data)
-		return []*Object{o}, err
+		if err != nil {
+			return nil, err
+		}
+		return []*Object{o}, nil
 	}
 	slices, err := macho.Slices(data)
 	if err != nil {

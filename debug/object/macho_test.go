@@ -3,13 +3,17 @@ package object_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"salvage/debug"
 	"salvage/debug/object"
 	"salvage/debug/object/macho"
 	"salvage/debug/symbols"
@@ -207,5 +211,89 @@ func TestDebugMap(t *testing.T) {
 			}
 			sameAnswers(t, got, want)
 		})
+	}
+}
+
+// An architecture of a universal file, also of dSYMs, answers as the file it was made of, and as LLVM says.
+func TestFat(t *testing.T) {
+	one, two := dsym(t, linkMac(t, "x86_64", "-O1")), dsym(t, linkMac(t, "arm64", "-O1"))
+	path := filepath.Join(t.TempDir(), "fat")
+	run(t, "llvm", "llvm-lipo-14", "-create", one, two, "-output", path)
+	data := read(t, path)
+	all, err := object.OpenAll(data)
+	if err != nil || len(all) != 2 {
+		t.Fatalf("%d architectures, %v", len(all), err)
+	}
+	for arch, thin := range map[string]string{"x86_64": one, "arm64": two} {
+		o, err := object.OpenArch(data, arch)
+		if err != nil || o.Module.Arch != arch || o.Format != "macho" {
+			t.Fatalf("%s: %+v, %v", arch, o, err)
+		}
+		got := deliverFrom(t, o, func(rep *object.Report) symbols.Source { return o.Symbols(context.Background(), rep) })
+		want := deliver(t, read(t, thin))
+		sameAnswers(t, got, want)
+		if got.object.Module.ID != want.object.Module.ID {
+			t.Error("other id")
+		}
+		compareMac(t, path, path+":"+arch, read(t, thin))
+	}
+	for _, arch := range []string{"", "x86", "i386", "arm", "armv7", "arm64e"} {
+		if o, err := object.OpenArch(data, arch); !errors.Is(err, debug.ErrUnsupported) || !strings.Contains(err.Error(), "x86_64, arm64") {
+			t.Errorf("%q: %+v, %v", arch, o, err)
+		}
+	}
+	if _, err := object.Open(data); !errors.Is(err, debug.ErrUnsupported) {
+		t.Error(err)
+	}
+	run(t, "llvm", "llvm-lipo-14", "-create", two, "-output", path)
+	if o, err := object.Open(read(t, path)); err != nil || o.Module.Arch != "arm64" {
+		t.Error(o, err)
+	}
+	e := bytes.Clone(read(t, two))
+	e[8] = 2 // arm64e
+	for _, arch := range []string{"arm64", "arm64e"} {
+		if err := os.WriteFile(path+".e", e, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		run(t, "llvm", "llvm-lipo-14", "-create", one, path+".e", "-output", path)
+		if o, err := object.OpenArch(read(t, path), arch); err != nil || o.Module.Arch != "arm64e" {
+			t.Errorf("%s: %v, %v", arch, o, err)
+		}
+	}
+	if _, err := object.OpenAll(data[:len(data)/2]); !errors.Is(err, debug.ErrTruncated) {
+		t.Error(err)
+	}
+}
+
+// One program as an ELF file and as a dSYM has the same functions, with code of the same lines, inlined alike; but
+// for constructors and destructors, which Mach-O has twice where ELF has aliases, and code of no line. Optimised,
+// the compiler's choices differ by system.
+func TestMacAgainstELF(t *testing.T) {
+	special := regexp.MustCompile(`[CD][12]E|:0\n`)
+	for _, arch := range []string{"x86_64", "aarch64"} {
+		for _, opt := range []string{"-O0"} {
+			t.Run(arch+" "+opt, func(t *testing.T) {
+				obj := filepath.Join(t.TempDir(), "sample")
+				run(t, "llvm", "clang++", "--target="+arch+"-linux-gnu", "-gdwarf-4", "-std=c++17", opt, "-ffreestanding", "-fno-exceptions", "-fno-rtti", "-fno-stack-protector", "-funwind-tables", "-fPIC", "-c", "../testdata/windows.cpp", "-o", obj+".o")
+				run(t, "llvm", "ld.lld", "-e", "start", "-o", obj, obj+".o")
+				places := func(d *delivered) (list []string) {
+					for _, a := range d.edges {
+						if text := answer(d.Cache, a); !special.MatchString(text) {
+							list = append(list, text)
+						}
+					}
+					slices.Sort(list)
+					return slices.Compact(list)
+				}
+				mac := strings.Replace(arch, "aarch64", "arm64", 1)
+				ours, theirs := places(deliver(t, read(t, dsym(t, linkMac(t, mac, opt))))), places(deliver(t, read(t, obj)))
+				missing := slices.DeleteFunc(slices.Clone(theirs), func(s string) bool { return slices.Contains(ours, s) })
+				extra := slices.DeleteFunc(slices.Clone(ours), func(s string) bool { return slices.Contains(theirs, s) })
+				t.Logf("%d places, %d missing, %d more", len(theirs), len(missing), len(extra))
+				if len(missing)+len(extra) > 0 {
+					t.Errorf("missing %.1500q\nmore %.1500q", missing, extra)
+				}
+			})
+		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"salvage/debug/debugid"
 	"salvage/debug/object"
 	"salvage/debug/object/elf"
+	"salvage/debug/object/macho"
 	"salvage/debug/object/pe"
 	"salvage/debug/pdb"
 	"salvage/debug/proguard"
@@ -46,7 +47,7 @@ func identify(data []byte, info *PutInfo) (c content, err error) {
 	case errors.Is(err, debug.ErrUnsupported) && pdb.Probe(data):
 		return c, fmt.Errorf("%w: %w", errs.Public(errs.Unsupported, "This PDB cannot be read: %s.", reason(err)), err)
 	case errors.Is(err, debug.ErrUnsupported):
-		return c, fmt.Errorf("%w: %w", errs.Public(errs.Unsupported, "This is not a file that symbols are read from: an ELF file, a PE file, a PDB, a Breakpad symbol file or a mapping of ProGuard or R8."), err)
+		return c, fmt.Errorf("%w: %w", errs.Public(errs.Unsupported, "This is not a file that symbols are read from: an ELF, PE or Mach-O file, a PDB, a Breakpad symbol file or a mapping of ProGuard or R8."), err)
 	case err != nil:
 		return c, errs.Public(errs.KindOf(err), "The file cannot be read: %v.", err)
 	}
@@ -64,8 +65,20 @@ func identify(data []byte, info *PutInfo) (c content, err error) {
 		}
 	case "pdb":
 		c.rank(false)
+	case "macho":
+		var f *macho.File
+		if f, err = macho.Parse(data); err == nil {
+			image = f.HasCode()
+			c.rank(image)
+			c.damaged(f.Problems)
+		}
 	default:
-		image, err = c.elf(data)
+		var f *elf.File
+		if f, err = elf.Parse(data); err == nil {
+			image = f.HasCode()
+			c.rank(image)
+			c.damaged(f.Problems)
+		}
 	}
 	switch {
 	case err != nil:
@@ -120,19 +133,12 @@ func (c *content) breakpad(data []byte) error {
 	return nil
 }
 
-// elf reports whether the file is an image, with code, rather than a separate debug file.
-func (c *content) elf(data []byte) (image bool, err error) {
-	f, err := elf.Parse(data)
-	if err != nil {
-		return false, err
-	}
-	image = f.HasCode()
-	c.rank(image)
-	if len(f.Problems) > 0 {
-		p := f.Problems[0]
+// damaged warns of the first of the problems with a file's headers.
+func (c *content) damaged(problems []debug.Problem) {
+	if len(problems) > 0 {
+		p := problems[0]
 		c.warning = fmt.Sprintf("It is damaged, or was cut off: %s: %s.", cmp.Or(p.Where, p.Kind), cmp.Or(p.Detail, p.Kind))
 	}
-	return image, nil
 }
 
 // rank says how good the file is; an image has the unwind rules of the code itself.

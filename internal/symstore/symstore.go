@@ -16,6 +16,7 @@
 package symstore
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -27,6 +28,7 @@ import (
 	"time"
 
 	"salvage/config"
+	"salvage/debug/object/macho"
 	"salvage/internal/access"
 	"salvage/internal/blob"
 	"salvage/internal/errs"
@@ -172,6 +174,8 @@ type Result struct {
 	HasDebugInfo bool   `json:"has_debug_info"` // with files and lines
 	HasRules     bool   `json:"has_unwind_rules"`
 	Warning      string `json:"warning,omitempty"`
+	// Others are those of the other architectures of a universal file, each of which is stored by itself.
+	Others []Result `json:"others,omitempty"`
 }
 
 // Put stores a symbol file, plain or compressed by gzip. When it returns, the file is durable and the job
@@ -205,10 +209,65 @@ func (s *Store) put(ctx context.Context, r io.Reader, info PutInfo, left *int64)
 		return Result{}, err
 	}
 	defer m.Close()
+	if macho.ProbeFat(m.Data) {
+		return s.putFat(ctx, m.Data, &info)
+	}
 	c, err := identify(m.Data, &info)
 	if err != nil {
 		return Result{}, err
 	}
+	return s.putContent(ctx, f, &c, &info)
+}
+
+// putFat stores each architecture of a universal file that is of use, as a file of its own. An id that info
+// claims must be that of one of them.
+func (s *Store) putFat(ctx context.Context, data []byte, info *PutInfo) (res Result, err error) {
+	slices, err := macho.Slices(data)
+	if err != nil {
+		return Result{}, errs.Public(errs.KindOf(err), "The file cannot be read: %v.", err)
+	}
+	unclaimed := *info
+	unclaimed.DebugID = ""
+	all := make([]*content, len(slices))
+	var refusal error
+	claimed := false
+	for i := range slices {
+		c, err := identify(slices[i].Data, &unclaimed)
+		if err == nil {
+			all[i] = &c
+			err = c.checkID(info.DebugID)
+			claimed = claimed || err == nil
+		}
+		if err != nil && refusal == nil {
+			refusal = err
+		}
+	}
+	if !claimed {
+		return Result{}, refusal
+	}
+	var results []Result
+	for i, c := range all {
+		if c == nil {
+			continue
+		}
+		f, err := s.copy(bytes.NewReader(slices[i].Data))
+		if err != nil {
+			return Result{}, err
+		}
+		r, err := s.putContent(ctx, f, c, info)
+		f.remove()
+		if err != nil {
+			return Result{}, err
+		}
+		results = append(results, r)
+	}
+	res = results[0]
+	res.Others = results[1:]
+	return res, nil
+}
+
+// putContent stores a file whose content is known.
+func (s *Store) putContent(ctx context.Context, f *scratch, c *content, info *PutInfo) (res Result, err error) {
 	c.Size, c.SHA256, c.Uploader = f.size, f.sha256, info.Uploader
 	res = c.result()
 	if res.Status, err = s.keep(ctx, f, c.Symbol); err != nil {

@@ -30,7 +30,12 @@ func ProbeFat(data []byte) bool {
 	return (m == fatMagic || m == fatMagic64) && n > 0 && n <= maxSlices
 }
 
-// Slices returns the files in a universal file, in its order. A universal file in another is refused.
+// DSYMFolder is where in a dSYM bundle, which is a folder, the debug files are: one, unless somebody put several
+// bundles together.
+const DSYMFolder = "Contents/Resources/DWARF"
+
+// Slices returns the files in a universal file, in its order. They are no larger than it in total. A universal
+// file in another is refused.
 func Slices(data []byte) ([]Slice, error) {
 	if !ProbeFat(data) {
 		return nil, &debug.FormatError{Format: "macho", Reason: "not a universal file", Err: debug.ErrUnsupported}
@@ -39,6 +44,7 @@ func Slices(data []byte) ([]Slice, error) {
 	wide := c.U32() == fatMagic64
 	count := c.U32()
 	slices := make([]Slice, 0, count)
+	left := uint64(len(data))
 	for range count {
 		s := Slice{CPU: c.U32(), Subtype: c.U32() & subtypeMask}
 		var at, size uint64
@@ -52,9 +58,13 @@ func Slices(data []byte) ([]Slice, error) {
 		if c.Err() == nil && (at > uint64(len(data)) || size > uint64(len(data))-at) {
 			c.Fail("architecture ends outside the file", debug.ErrTruncated)
 		}
+		if c.Err() == nil && size > left {
+			c.Fail("architectures overlap", nil)
+		}
 		if c.Err() != nil {
 			return nil, c.Err()
 		}
+		left -= size
 		s.Data = data[at : at+size : at+size]
 		if ProbeFat(s.Data) {
 			c.Fail("universal file inside another", debug.ErrUnsupported)

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"salvage/debug/debugid"
+	"salvage/debug/minidump"
+	"salvage/internal/debugtest"
+)
+
+// Names come of a dSYM bundle and rules of the image, given as they are, in a universal file, or in folders as
+// symbol servers have them.
+func TestMacProvider(t *testing.T) {
+	image, bundle := debugtest.Path(t, "symbolic/macos/crash"), debugtest.Path(t, "symbolic/macos/crash.dSYM")
+	dsym := debugtest.File(t, "symbolic/macos/crash.dSYM/Contents/Resources/DWARF/crash")
+	other := debugtest.File(t, "symbolic/macos/overlapping_funcs.dSYM/Contents/Resources/DWARF/overlapping_funcs")
+	be := binary.BigEndian
+	fat := be.AppendUint32(be.AppendUint32(nil, 0xcafebabe), 2)
+	for _, v := range []int{0x1000007, 3, 48, len(other), 0, 0x1000007, 3, 48 + len(other), len(dsym), 0} {
+		fat = be.AppendUint32(fat, uint32(v))
+	}
+	fat = append(append(fat, other...), dsym...)
+	id, err := debugid.Parse("67E9247C814E392BA027DBDE6748FCBF0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "fat")
+	folder := filepath.Join(dir, "crash", id.Breakpad())
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	code, err := os.ReadFile(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{path: fat, filepath.Join(folder, "crash.dbg"): fat, filepath.Join(folder, "crash"): code} {
+		if err := os.WriteFile(name, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, paths := range [][]string{{image, bundle}, {bundle, image}, {path, image}, {dir}} {
+		p, err := newFileProvider(context.Background(), paths)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := &minidump.Module{DebugID: id, DebugFile: "crash", Name: "/bin/crash"}
+		names := p.Names(m, 0xd6a)
+		if len(names) != 2 || names[0].Function != "_ZN15google_breakpad18MinidumpFileWriter5CloseEv" || names[0].Line != 127 || names[1].Line != 101 {
+			t.Errorf("%v: %+v", paths, names)
+		}
+		if _, ok := p.Rules(m, 0xd6a); !ok || !p.Symbols(m).Loaded {
+			t.Errorf("%v: rules %v, %+v", paths, ok, p.Symbols(m))
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
