@@ -238,7 +238,7 @@ func TestArchive(t *testing.T) {
 		}
 		delete(u, k)
 	}
-	refused := `[{"error":"This is not a file that symbols are read from: an ELF file, a PE file, a PDB, a Breakpad symbol file or a mapping of ProGuard or R8.","key":"x.pdb/AB12/x.pd_"}]`
+	refused := `[{"error":"This is not a file that symbols are read from: an ELF, PE or Mach-O file, a PDB, a Breakpad symbol file or a mapping of ProGuard or R8.","key":"x.pdb/AB12/x.pd_"}]`
 	want := `{"bucket":"","download_url":null,"filename":"symbols.zip","redirect_urls":[],"refused_keys":` + refused + `,"skipped_keys":[],"try_symbols":false,"user":"ci"}`
 	if text, _ := json.Marshal(u); string(text) != want {
 		t.Errorf("%s\nwant\n%s", text, want)

@@ -161,6 +161,11 @@ func TestSharedNames(t *testing.T) {
 	if count != n || total < 1<<20 || total > len(b.strings)+256*(n+1) {
 		t.Errorf("%d symbols with %d bytes of names", count, total)
 	}
+	// A node that is its own child.
+	b.symbols, b.strings, b.exports = nil, nil, []byte{0, 1, 'a', 0, 5, 3, 0, 0x80, 0x20, 1, 'b', 0, 5}
+	if got := parse(t, b.bytes()).Functions(); len(got) != 1 || string(got[0].Name) != "a" {
+		t.Errorf("%q", got)
+	}
 	// Every offset is a node: 255 children each, of one letter.
 	for _, unit := range []string{"\x02\x00\x10", "\xff", "\x00\xffa\x00\x01", "\x00\x01a\x00"} {
 		trie := append([]byte{0, 255}, bytes.Repeat([]byte(unit), 1<<16)...)

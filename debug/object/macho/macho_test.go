@@ -155,7 +155,7 @@ func everyKind() []builder {
 		b := builder{is64: i&1 != 0, big: i&2 != 0, cpu: 0x100000c, subtype: 0x80000002, kind: 2, uuid: []byte("0123456789abcdef"), dylib: "/usr/lib/libx.dylib", old: i == 1}
 		b.segments = []segment{
 			{"__TEXT", 0x10000, []section{{name: "__text", addr: 0x11000, flags: code, data: bytes.Repeat([]byte{0xc3}, 64)}, {name: "__eh_frame", addr: 0x12000, data: []byte{1}}}},
-			{"__DATA", 0x20000, []section{{name: "__bss", addr: 0x20000, size: 64, flags: 1, data: nil}, {name: "__thread_bss", addr: 0x20040, flags: 0x12, data: []byte{1, 2}}}},
+			{"__DATA", 0x20000, []section{{name: "__bss", addr: 0x20000, flags: 1, data: []byte{1}}, {name: "__stripped", addr: 0x20080, size: 64}, {name: "__thread_bss", addr: 0x20040, flags: 0x12, data: []byte{1, 2}}}},
 			{"__DWARF", 0x30000, []section{{name: "__debug_str_offs", data: []byte("offsets")}, {name: "__zdebug_info", data: append([]byte("ZLIB\x00\x00\x00\x00\x00\x00\x00\x10"), deflated("sixteen  letters")...)}}},
 		}
 		b.symbols = []symbol{
@@ -164,7 +164,7 @@ func everyKind() []builder {
 			{name: "a.c", kind: 0x64, value: 0x11000}, {name: "/lib/a.a(m.o)", kind: 0x66, value: 77}, {name: "_first", kind: 0x24, section: 1, value: 0x11000}, {name: "", kind: 0x24, value: 16},
 			{name: "_data", kind: 0x20}, {name: "", kind: 0x64},
 			{name: "-[Objective c:]", kind: 0xe, section: 1, value: 0x11010}, {name: "_$s5Swift", kind: 0xe, section: 1, value: 0x11018}, {name: "__hidden#1_", kind: 0xe, section: 1, value: 0x11020},
-			{name: "below", kind: 0xe, section: 1, value: 0x1000},
+			{name: "stab", kind: 0x2e, section: 1, value: 0x11002}, {name: "below", kind: 0xe, section: 1, value: 0x1000},
 		}
 		b.exports = trie
 		b.starts = []byte{0x80, 0x20, 8, 0x28, 0, 0}
@@ -209,6 +209,13 @@ func TestKinds(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%q want\n%q", got, want)
 		}
+		got = nil
+		for e := range f.Exports() {
+			got = append(got, fmt.Sprintf("%x %s", e.Addr, e.Name))
+		}
+		if want = []string{"1000 _first", "102c _e", "1030 _e2", "1 _far"}; !slices.Equal(got, want) || f.Subtype != 2 {
+			t.Errorf("%q want\n%q", got, want)
+		}
 		if m := f.DebugMap(); len(m) != 1 || m[0].Path != "/lib/a.a" || m[0].Member != "m.o" || m[0].Modified != 77 || len(m[0].Functions) != 1 || string(m[0].Functions[0].Name) != "_first" || m[0].Functions[0].Size != 16 {
 			t.Errorf("%+v", m)
 		}
@@ -217,7 +224,7 @@ func TestKinds(t *testing.T) {
 				t.Errorf("%s: %q, %v", name, data, err)
 			}
 		}
-		for _, name := range []string{"__bss", "__thread_bss", "__none", ".debug_line"} {
+		for _, name := range []string{"__bss", "__thread_bss", "__stripped", "__none", ".debug_line"} {
 			if data, err := f.Data(f.Section(name), 1<<20); !errors.Is(err, macho.ErrNotInFile) {
 				t.Errorf("%s: %q, %v", name, data, err)
 			}
@@ -306,6 +313,11 @@ func TestSlices(t *testing.T) {
 		if _, err := macho.Slices(fat(wide, a, data)); !errors.Is(err, debug.ErrUnsupported) {
 			t.Error("nested:", err)
 		}
+	}
+	overlap := fat(false, a, b)
+	copy(overlap[28:], overlap[8:28])
+	if _, err := macho.Slices(append(overlap[:48+len(a)+8:48+len(a)+8], 0)); err == nil {
+		t.Error("overlapping slices")
 	}
 	path := filepath.Join(t.TempDir(), "fat")
 	for _, how := range [][]string{{}, {"-fat64"}} {
