@@ -105,6 +105,10 @@ func TestARMUnwindCodes(t *testing.T) {
 		{"packed, signed", 1 | 64<<2 | 1<<13 | 1<<16 | 2<<21 | 322<<23, nil,
 			"0 sp+0 32:lr, 8 sp+32 19:c-32 32:lr, 10 sp+4112 19:c-32 32:lr, 14 sp+5152 19:c-32 32:lr, 18 sp+5152 19:c-32 29:c-5152 30:c-5144 32:c-5144, 1c fp+5152 19:c-32 29:c-5152 30:c-5144 32:c-5144," +
 				" e4 sp+5152 19:c-32 29:c-5152 30:c-5144 32:c-5144, e8 sp+5152 19:c-32 32:lr, ec sp+4112 19:c-32 32:lr, f0 sp+32 19:c-32 32:lr, f8 sp+0 32:lr, 1000 nothing"},
+		{"packed, 512 bytes and the pair", 1 | 32<<2 | 3<<21 | 32<<23, nil,
+			"0 sp+0 32:lr, 4 sp+512 29:c-512 30:c-504 32:c-504, 8 fp+512 29:c-512 30:c-504 32:c-504, 78 sp+512 29:c-512 30:c-504 32:c-504, 7c sp+0 32:lr, 1000 nothing"},
+		{"packed, lr by itself", 1 | 32<<2 | 2<<16 | 1<<21 | 2<<23, nil,
+			"0 sp+0 32:lr, 4 sp+32 19:c-32 20:c-24 32:lr, 8 sp+32 19:c-32 20:c-24 30:c-16 32:c-16, 78 sp+32 19:c-32 20:c-24 32:lr, 7c sp+0 32:lr, 1000 nothing"},
 		{"packed fragment", 2 | 8<<2 | 3<<21 | 1<<23, nil, "0 fp+16 29:c-16 30:c-8 32:c-8, 20 sp+0 32:lr, 1000 nothing"},
 	} {
 		rows, bad := armRows(t, armTable(tt.info, tt.data))

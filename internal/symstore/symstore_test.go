@@ -539,8 +539,8 @@ func TestIdentity(t *testing.T) {
 	// A hostile code file goes nowhere either, and is refused where it cannot be text of the database.
 	r.refuse(t, errs.Invalid, file{"z", sym(id1, "a", "INFO CODE_ID 5A1 b\x00c", funcs)}, symstore.PutInfo{})
 	for want, data := range map[string][]byte{
-		"The file has no symbols, no debug information and no unwind rules: nothing can be learnt from it.":                                    sym(id1, "a", "INFO GENERATOR x"),
-		"The file has no debug id, so nothing would find it. Link with --build-id.":                                                            sym(strings.Repeat("0", 33), "a", funcs),
+		"The file has no symbols, no debug information and no unwind rules: nothing can be learnt from it.":                                       sym(id1, "a", "INFO GENERATOR x"),
+		"The file has no debug id, so nothing would find it. Link with --build-id.":                                                               sym(strings.Repeat("0", 33), "a", funcs),
 		"This is not a file that symbols are read from: an ELF, PE or Mach-O file, a PDB, a Breakpad symbol file or a mapping of ProGuard or R8.": []byte("ZM and so on"),
 		"The file is empty.": {},
 	} {

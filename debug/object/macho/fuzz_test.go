@@ -164,7 +164,7 @@ func TestSharedNames(t *testing.T) {
 	// A node that is its own child.
 	b.symbols, b.strings, b.exports = nil, nil, []byte{0, 1, 'a', 0, 5, 3, 0, 0x80, 0x20, 1, 'b', 0, 5}
 	if got := parse(t, b.bytes()).Functions(); len(got) != 1 || string(got[0].Name) != "a" {
-		t.Errorf("%q", got)
+		t.Errorf("%+v", got)
 	}
 	// Every offset is a node: 255 children each, of one letter.
 	for _, unit := range []string{"\x02\x00\x10", "\xff", "\x00\xffa\x00\x01", "\x00\x01a\x00"} {
