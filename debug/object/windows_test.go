@@ -54,30 +54,37 @@ func deliverFrom(t testing.TB, o *object.Object, source func(*object.Report) sym
 	add := func(addr, size uint64) { d.edges = append(d.edges, addr, addr+size-1, addr+size) }
 	src := source(&d.report)
 	var out bytes.Buffer
+	var texts []func() // taken at the end: until then the source adds to the strings
+	text := func(s *symbols.Strings, id symbols.StringID, use func(string)) {
+		texts = append(texts, func() { use(string(s.Bytes(id))) })
+	}
 	_, err := symcache.Build(context.Background(), &out, &o.Module, func(emit func(*symbols.Batch) error) error {
 		return src(func(b *symbols.Batch) error {
 			for _, fn := range b.Functions {
 				add(fn.Addr, fn.Size)
 				d.functions = append(d.functions, fn)
-				d.names[fn.Addr] = append(d.names[fn.Addr], string(b.Strings.Bytes(fn.Name)))
+				text(b.Strings, fn.Name, func(s string) { d.names[fn.Addr] = append(d.names[fn.Addr], s) })
 			}
 			for _, l := range b.Lines {
 				add(l.Addr, uint64(l.Size))
-				d.files[string(b.Strings.Bytes(l.File))] = true
+				text(b.Strings, l.File, func(s string) { d.files[s] = true })
 			}
 			for _, in := range b.Inlines {
 				add(in.Addr, in.Size)
-				d.files[string(b.Strings.Bytes(in.CallFile))] = true
+				text(b.Strings, in.CallFile, func(s string) { d.files[s] = true })
 			}
 			d.inlines += len(b.Inlines)
 			for _, p := range b.Publics {
-				d.publics[p.Addr] = append(d.publics[p.Addr], string(b.Strings.Bytes(p.Name)))
+				text(b.Strings, p.Name, func(s string) { d.publics[p.Addr] = append(d.publics[p.Addr], s) })
 			}
 			return emit(b)
 		})
 	}, symcache.Options{})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, take := range texts {
+		take()
 	}
 	if d.Cache, err = symcache.Parse(out.Bytes()); err != nil {
 		t.Fatal(err)
