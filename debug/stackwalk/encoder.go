@@ -81,7 +81,8 @@ func (e *encoder) name(key string) {
 	}
 }
 
-// field writes a field with a plain value: nil, or of type bool, string, int, uint32 or uint64.
+// field writes a field with a plain value: nil, or of type bool, string, int, uint32, uint64 or
+// float32, the last as rust-minidump has them: with the digits that tell its value from others of 64 bits.
 func (e *encoder) field(key string, value any) {
 	e.name(key)
 	e.value(value)
@@ -101,6 +102,9 @@ func (e *encoder) value(value any) {
 		e.number(uint64(v))
 	case uint64:
 		e.number(v)
+	case float32:
+		e.buf = strconv.AppendFloat(e.buf[:0], float64(v), 'f', -1, 64)
+		e.w.Write(e.buf)
 	case string:
 		e.text(v)
 	default:

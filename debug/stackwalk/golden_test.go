@@ -88,13 +88,14 @@ func full() (*minidumptest.Builder, stackwalk.Provider) {
 		Thread(minidumptest.Thread{ID: 2, Name: "main", Stack: stack(0x10000, 0x401235, 0x401346), Context: minidumptest.ContextAMD64{RIP: 1}}).
 		Thread(minidumptest.Thread{ID: 3, Name: "dumper", Context: minidumptest.ContextAMD64{RIP: 0x400010, RSP: 8}}).
 		Thread(minidumptest.Thread{ID: 4}).
-		BreakpadInfo(1, 3, 0).
+		BreakpadInfo(1, 3, 0).Assertion("p != nullptr", "Bar::bar", `c:\src\bar.cc`, 20, 1).
+		Memory(0x401234, []byte{0xc7, 0x40, 0x45, 5, 0, 0, 0}). // mov dword [rax + 0x45], 5
 		Memory(0x7068, binary.LittleEndian.AppendUint32(nil, 2)).
 		Module(minidumptest.Module{Addr: 0x400000, Size: 0x2000, Name: "/bin/app", Version: [4]uint32{1, 2, 3, 4}, CodeView: minidumptest.ELF{BuildID: []byte{1, 2, 3, 4}}}).
 		Module(minidumptest.Module{Addr: 0x300000, Size: 0x1000, Name: hostile}).
 		Unloaded(minidumptest.Unloaded{Addr: 0x700100, Size: 0x100, Name: "/lib/gone.so"}, minidumptest.Unloaded{Addr: 0x700000, Size: 0x1000, Name: "/lib/gone.so"}).
 		Exception(minidumptest.Exception{ThreadID: 2, Code: 11, Flags: 1, Address: 0x45, Context: minidumptest.ContextAMD64{
-			RIP: 0x401234, RSP: 0xfff0, RBP: 0x10000, RAX: 0xdeadbeef, R15: 15,
+			RIP: 0x401234, RSP: 0xfff0, RBP: 0x10000, R15: 15,
 		}}).
 		Crashpad(minidumptest.Crashpad{
 			Version: 1, ReportID: [16]byte{1}, Annotations: [][2]string{{"ptype", "renderer"}, {"ptype", "again \x01\""}},

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"salvage/debug/minidump"
+	"salvage/debug/triage"
 	"salvage/debug/unwind"
 )
 
@@ -76,9 +77,12 @@ func (t *text) process() {
 	t.line("")
 	if t.Crash != nil {
 		t.line("Crash reason:  %s", t.Crash.Reason)
-		t.line("Crash address: %s", t.hex(t.Crash.Address))
+		t.crash(t.Crash)
 	} else {
 		t.line("No crash")
+	}
+	if a := t.assertion(); a != "" {
+		t.line("Assertion: %s", a)
 	}
 	if seconds, ok := t.uptime(); ok {
 		t.line("Process uptime: %d seconds\n", seconds)
@@ -87,6 +91,77 @@ func (t *text) process() {
 	}
 	if n, ok := t.mapCount(); ok {
 		t.line("Linux memory map count: %d\n", n)
+	}
+}
+
+// crash tells what is known of the address and the instruction.
+func (t *text) crash(c *triage.Crash) {
+	switch address := t.hex(c.Address); c.Adjusted {
+	case triage.NotAdjusted:
+		t.line("Crash address: %s", address)
+	case triage.NonCanonical:
+		t.line("Crash address: %s **\n    ** Non-canonical address detected: %s", address, t.hex(c.AdjustedAddress))
+	case triage.NullPointer:
+		t.line("Crash address: %s **\n    ** Null pointer detected with offset: %s", address, t.hex(c.AdjustedAddress))
+	}
+	if i := c.Instruction; i != nil {
+		t.instruction(i)
+	}
+	if c.BitFlips != nil {
+		t.line("Crashing address may be the result of a flipped bit:")
+		flips := slices.Clone(c.BitFlips)
+		slices.SortStableFunc(flips, func(a, b triage.BitFlip) int {
+			return cmp.Or(cmp.Compare(b.Confidence, a.Confidence), cmp.Compare(a.Address, b.Address))
+		})
+		for i, f := range flips {
+			register := ""
+			if f.Register != "" {
+				register = f.Register + "="
+			}
+			t.line("  %d. Valid address: %s%s (%.3f)", i, register, t.hex(f.Address), f.Confidence)
+		}
+	}
+	if c.Inconsistencies != nil {
+		t.line("Crash is inconsistent:")
+		for _, name := range c.Inconsistencies {
+			t.line("  %s", inconsistencyTexts[name])
+		}
+	}
+}
+
+var inconsistencyTexts = map[string]string{
+	triage.NoDivision:         "Crash reason is an integer division by zero but the crashing instruction is not a division",
+	triage.NotPrivileged:      "Crash reason is a privileged instruction but crashing instruction is not a privileged one",
+	triage.NotNonCanonical:    "Crash address is reported as a non-canonical x86-64 address but the actual address is a canonical one",
+	triage.AccessAllowed:      "Crash reason is access violation exception but access is allowed",
+	triage.AccessNotPerformed: "Crash address not found among the memory accesses of the crashing instruction",
+}
+
+func (t *text) instruction(i *triage.Instruction) {
+	t.line("Crashing instruction: `%s`", i.Text)
+	switch {
+	case !i.AccessesKnown:
+	case len(i.Accesses) == 0:
+		t.line("No memory accessed by instruction")
+	default:
+		t.line("Memory accessed by instruction:")
+		for n := range i.Accesses {
+			a := &i.Accesses[n]
+			t.line("  %d. Address: %s", n, t.hex(a.Address))
+			t.line("     Size: %v", cmp.Or[any](known(a.Size, a.Size != 0), "Unknown"))
+			if a.GuardPage {
+				t.line("     This address falls in a likely guard page.")
+			}
+			if text := accessText(a); text != "" {
+				t.line("     Access type: %s", text)
+			}
+		}
+	}
+	switch {
+	case i.HasTarget:
+		t.line("Instruction pointer update done by instruction:\n  Address: %s", t.hex(i.Target))
+	case i.FallsThrough:
+		t.line("No instruction pointer update by instruction")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -11,12 +12,17 @@ import (
 	"strings"
 
 	"salvage/debug/minidump"
+	"salvage/debug/triage"
 )
 
 // WriteJSON writes the report as one JSON object without a newline behind it: the keys, types and spellings
 // of minidump-stackwalk 0.27, with all objects sorted by key, and null for what is not known. What it has
 // no key for is in keys of ours, which are there only where they say something:
 //
+//	crash_info.exception        the exception record: code, flags, parameters
+//	crash_info.likely_…         null_pointer, stack_overflow: the address is close to 0, to the end of the stack
+//	crash_info.memory_accesses[].is_likely_null_pointer_dereference
+//	crash_info.possible_bit_flips_version  of the heuristic
 //	crashpad                    what Crashpad's client and handler wrote down
 //	modules[].symbols_reason    why symbols are missing or corrupt
 //	threads[].frames_truncated  true: frames were left out in the middle; frames[].frame counts them
@@ -84,31 +90,132 @@ func (e *jsonReport) report() {
 }
 
 func (e *jsonReport) crashInfo() {
+	crashing := known(e.Crashing, e.Crashing >= 0) // an index
+	assertion := orNull(e.assertion())
+	if e.Crash == nil {
+		e.object(func() {
+			for _, key := range []string{"address", "adjusted_address"} {
+				e.field(key, nil)
+			}
+			e.field("assertion", assertion)
+			e.field("crash_inconsistencies", nil)
+			e.field("crashing_thread", crashing)
+			for _, key := range []string{"instruction", "instruction_pointer_update", "memory_accesses", "possible_bit_flips", "type"} {
+				e.field(key, nil)
+			}
+		})
+		return
+	}
+	c := e.Crash
+	i := c.Instruction
+	if i == nil {
+		i = &triage.Instruction{}
+	}
 	e.object(func() {
-		crashed := e.Crash != nil
-		if crashed {
-			e.field("address", e.hex(e.Crash.Address))
-		} else {
-			e.field("address", nil)
+		e.field("address", e.hex(c.Address))
+		switch c.Adjusted {
+		case triage.NotAdjusted:
+			e.field("adjusted_address", nil)
+		case triage.NullPointer:
+			e.name("adjusted_address")
+			e.object(func() {
+				e.field("kind", "null-pointer")
+				e.field("offset", e.hex(c.AdjustedAddress))
+			})
+		case triage.NonCanonical:
+			e.name("adjusted_address")
+			e.object(func() {
+				e.field("address", e.hex(c.AdjustedAddress))
+				e.field("kind", "non-canonical")
+			})
 		}
-		e.field("adjusted_address", nil)
-		e.field("assertion", nil)
+		e.field("assertion", assertion)
 		e.name("crash_inconsistencies")
-		if crashed {
-			e.list(0, nil)
+		e.list(len(c.Inconsistencies), func(i int) { e.value(c.Inconsistencies[i]) })
+		e.field("crashing_thread", crashing)
+		e.name("exception")
+		e.exception(e.Dump.Exception)
+		e.field("instruction", orNull(i.Text))
+		e.name("instruction_pointer_update")
+		if i.HasTarget {
+			e.object(func() { e.field("address", e.hex(i.Target)) })
 		} else {
 			e.value(nil)
 		}
-		e.field("crashing_thread", known(e.Crashing, e.Crashing >= 0)) // an index
-		e.field("instruction", nil)
-		e.field("instruction_pointer_update", nil)
-		e.field("memory_accesses", nil)
-		e.field("possible_bit_flips", nil)
-		if crashed {
-			e.field("type", e.Crash.Reason)
-		} else {
-			e.field("type", nil)
+		for _, fact := range []struct {
+			key   string
+			holds bool
+		}{{"likely_null_pointer", c.NullPointer}, {"likely_stack_overflow", c.StackOverflow}} {
+			if fact.holds {
+				e.field(fact.key, true)
+			}
 		}
+		e.name("memory_accesses")
+		if i.AccessesKnown {
+			e.list(len(i.Accesses), func(k int) { e.access(&i.Accesses[k]) })
+		} else {
+			e.value(nil)
+		}
+		e.name("possible_bit_flips")
+		if len(c.BitFlips) == 0 {
+			e.value(nil)
+		} else {
+			e.list(len(c.BitFlips), func(k int) { e.bitFlip(&c.BitFlips[k]) })
+			e.field("possible_bit_flips_version", 1)
+		}
+		e.field("type", c.Reason)
+	})
+}
+
+func (e *jsonReport) exception(x *minidump.Exception) {
+	e.object(func() {
+		e.field("code", fmt.Sprintf("0x%08x", x.Code))
+		e.field("flags", fmt.Sprintf("0x%08x", x.Flags))
+		e.name("parameters")
+		e.list(len(x.Parameters()), func(i int) { e.value(fmt.Sprintf("0x%x", x.Information[i])) })
+	})
+}
+
+func (e *jsonReport) access(a *triage.Access) {
+	e.object(func() {
+		if text := accessText(a); text != "" {
+			e.field("access_type", strings.ToLower(text))
+		}
+		e.field("address", e.hex(a.Address))
+		if a.GuardPage {
+			e.field("is_likely_guard_page", true)
+		}
+		if a.NullPointer {
+			e.field("is_likely_null_pointer_dereference", true)
+		}
+		e.field("size", known(int(a.Size), a.Size != 0))
+	})
+}
+
+// accessText says what an access does, in the words of the text.
+func accessText(a *triage.Access) (text string) {
+	if a.Read {
+		text = "Read"
+	}
+	if a.Write {
+		text += "Write"
+	}
+	return text
+}
+
+func (e *jsonReport) bitFlip(f *triage.BitFlip) {
+	e.object(func() {
+		e.field("address", e.hex(f.Address))
+		e.field("confidence", f.Confidence)
+		e.name("details")
+		e.object(func() {
+			e.field("is_null", f.Null)
+			e.field("nearby_registers", f.NearbyRegisters)
+			e.field("poison_registers", f.Poison)
+			e.field("was_low", f.Low)
+			e.field("was_non_canonical", f.NonCanonical)
+		})
+		e.field("source_register", orNull(f.Register))
 	})
 }
 

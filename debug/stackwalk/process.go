@@ -132,6 +132,36 @@ func (r *Report) uptime() (uint32, bool) {
 	return r.Dump.Time - min(r.Dump.Time, m.CreateTime), true
 }
 
+// assertion tells which check of the C runtime failed, or "": "invalid parameter: format != nullptr,
+// function common_vfprintf, output.cpp:32".
+func (r *Report) assertion() string {
+	a := r.Dump.Assertion
+	if a == nil {
+		return ""
+	}
+	kind := "assertion"
+	switch a.Type {
+	case minidump.AssertionInvalidParameter:
+		kind = "invalid parameter"
+	case minidump.AssertionPureVirtualCall:
+		kind = "pure virtual call"
+	}
+	var parts []string
+	if a.Expression != "" {
+		parts = append(parts, a.Expression)
+	}
+	if a.Function != "" {
+		parts = append(parts, "function "+a.Function)
+	}
+	if a.File != "" {
+		parts = append(parts, fmt.Sprintf("%s:%d", a.File, a.Line))
+	}
+	if parts == nil {
+		return kind
+	}
+	return kind + ": " + strings.Join(parts, ", ")
+}
+
 // mapCount returns the number of memory mappings, where the dump lists any.
 func (r *Report) mapCount() (int, bool) {
 	n := len(r.Dump.Linux.Maps)

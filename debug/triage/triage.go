@@ -1,5 +1,5 @@
-// Package triage tells what ended a process, from its minidump: the reason, the address it is about and
-// the thread it happened in.
+// Package triage tells what ended a process, from its minidump: the reason, the address it is about, the
+// thread it happened in, and what the instruction that crashed was about to do.
 //
 // Reasons are texts such as "SIGSEGV / SEGV_MAPERR". They are byte for byte those of rust-minidump 0.26
 // (crash_info.type in its report), oddities included, because reports, signatures and saved searches
@@ -12,6 +12,7 @@ package triage
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"salvage/debug/minidump"
 )
@@ -24,6 +25,18 @@ type Crash struct {
 	// has another meaning for signals that were sent: process and user id.
 	Address  uint64
 	ThreadID uint32 // which need not be in the list of threads
+
+	// Instruction is the one that crashed, on amd64 where the dump has it; else nil.
+	Instruction *Instruction
+	// AdjustedAddress is the address that was really used, as far as Adjusted says.
+	Adjusted        Adjustment
+	AdjustedAddress uint64
+	BitFlips        []BitFlip // those of Address, or AdjustedAddress, before those of registers
+	Inconsistencies []string  // why it cannot have been like this
+	// NullPointer: Address is that of memory and so low that the pointer was likely null.
+	NullPointer bool
+	// StackOverflow: the stack has likely reached its end.
+	StackOverflow bool
 }
 
 // Analyze returns what the exception of a dump says, or false if there is none: then somebody asked for
@@ -49,7 +62,76 @@ func Analyze(d *minidump.Dump) (Crash, bool) {
 	if reason == "" {
 		reason = fmt.Sprintf("unknown 0x%08x / 0x%08x", e.Code, e.Flags)
 	}
-	return Crash{Reason: reason, Address: address(e, &s), ThreadID: e.ThreadID}, true
+	c := Crash{Reason: reason, Address: address(e, &s), ThreadID: e.ThreadID}
+	if d.System != nil {
+		c.analyze(d, newSpace(d))
+	}
+	return c, true
+}
+
+// analyze finds out what the crashing instruction tells.
+func (c *Crash) analyze(d *minidump.Dump, s space) {
+	e, m := d.Exception, &machine{d: d, context: d.Exception.Context}
+	for i := range d.Threads {
+		if d.Threads[i].ID == e.ThreadID {
+			m.thread = &d.Threads[i]
+		}
+	}
+	o := unknownOperation
+	switch c.Reason {
+	case "EXCEPTION_ACCESS_VIOLATION_READ":
+		o = reading
+	case "EXCEPTION_ACCESS_VIOLATION_WRITE":
+		o = writing
+	case "EXCEPTION_ACCESS_VIOLATION_EXEC":
+		o = executing
+	}
+	c.Instruction = m.instruction()
+	c.adjust(d.System)
+	c.bitFlips(m, s, o)
+	if c.Instruction != nil {
+		for i := range c.Instruction.Accesses {
+			a := &c.Instruction.Accesses[i]
+			a.GuardPage = s.guardPage(a.Address)
+		}
+	}
+	c.check(m, s, o)
+	c.locate(m, s)
+}
+
+// nullSize is how much of the address space above 0 no system lets programs map. Breakpad's
+// exploitability engine has the same.
+const nullSize = 4096
+
+// stackReach is how far below the stack pointer an overflow shows: functions with large frames touch their
+// end first.
+const stackReach = 1 << 16
+
+var memoryReasons = []string{"SIGSEGV", "SIGBUS", "EXC_BAD_ACCESS", "EXCEPTION_ACCESS_VIOLATION", "EXCEPTION_GUARD_PAGE"}
+
+// locate tells what the address is near to, for reasons that are about memory.
+func (c *Crash) locate(m *machine, s space) {
+	if c.Reason == "EXCEPTION_STACK_OVERFLOW" {
+		c.StackOverflow = true
+		return
+	}
+	// What was sent tells who sent it, not an address.
+	if strings.Contains(c.Reason, " / SI_") || !slices.ContainsFunc(memoryReasons, func(r string) bool { return strings.HasPrefix(c.Reason, r) }) {
+		return
+	}
+	c.NullPointer = c.Address < nullSize
+	if m.context == nil || c.NullPointer {
+		return
+	}
+	// The stack pointer is at the end of a writable span, or has left it, and the address is below that and not
+	// accessible: the guard page, or what is below it.
+	sp := m.context.SP()
+	i := s.find(c.Address)
+	if sp-c.Address > stackReach && c.Address-sp > stackReach || i >= 0 && s[i].accessible() && !s[i].guard {
+		return
+	}
+	next := slices.IndexFunc(s, func(p span) bool { return p.first > c.Address && p.write })
+	c.StackOverflow = next >= 0 && s[next].first-c.Address <= stackReach && (m.thread == nil || m.thread.Stack.Data == nil || s[next].first <= m.thread.Stack.Addr)
 }
 
 func address(e *minidump.Exception, s *minidump.SystemInfo) uint64 {

@@ -1,6 +1,7 @@
 package triage_test
 
 import (
+	"reflect"
 	"testing"
 
 	"salvage/debug/minidump"
@@ -30,7 +31,7 @@ func parse(t *testing.T, b *minidumptest.Builder) *minidump.Dump {
 // reason fails unless the reason of an exception is want.
 func reason(t *testing.T, platform uint32, architecture uint16, e minidumptest.Exception, want string) {
 	t.Helper()
-	if got := analyze(t, platform, architecture, e).Reason; got != want {
+	if got := analyze(t, platform, architecture, e).Reason; !reflect.DeepEqual(got, want) {
 		t.Errorf("platform %#x, architecture %#x, code %#x, flags %#x, parameters %#x %#x\n got %q\nwant %q",
 			platform, architecture, e.Code, e.Flags, e.NumParameters, e.Information[:3], got, want)
 	}
@@ -38,13 +39,13 @@ func reason(t *testing.T, platform uint32, architecture uint16, e minidumptest.E
 
 func TestAnalyze(t *testing.T) {
 	d := parse(t, minidumptest.New(false).System(minidumptest.System{Architecture: minidumptest.AMD64, Platform: minidumptest.Linux}))
-	if c, ok := triage.Analyze(d); ok || c != (triage.Crash{}) {
+	if c, ok := triage.Analyze(d); ok || !reflect.DeepEqual(c, triage.Crash{}) {
 		t.Errorf("without an exception: %+v, %v", c, ok)
 	}
 	for _, bigEndian := range []bool{false, true} {
 		d = parse(t, minidumptest.New(bigEndian).Exception(minidumptest.Exception{ThreadID: 7, Code: 11, Flags: 1, Address: 0x123456789}).
 			System(minidumptest.System{Architecture: minidumptest.AMD64, Platform: minidumptest.Linux}))
-		if c, ok := triage.Analyze(d); !ok || c != (triage.Crash{Reason: "SIGSEGV / SEGV_MAPERR", Address: 0x123456789, ThreadID: 7}) {
+		if c, ok := triage.Analyze(d); !ok || !reflect.DeepEqual(c, triage.Crash{Reason: "SIGSEGV / SEGV_MAPERR", Address: 0x123456789, ThreadID: 7}) {
 			t.Errorf("big-endian %v: %+v, %v", bigEndian, c, ok)
 		}
 	}
@@ -54,11 +55,11 @@ func TestUnknownSystem(t *testing.T) {
 	e := minidumptest.Exception{Code: 11, Flags: 1, Address: 0xffffffff80000000}
 	want := triage.Crash{Reason: "unknown 0x0000000b / 0x00000001", Address: 0xffffffff80000000}
 	for _, platform := range []uint32{0x8202, 0x8204, 0x8205, 0x8206, 0x8000} { // Solaris, PS3, NaCl, Fuchsia, none
-		if got := analyze(t, platform, minidumptest.AMD64, e); got != want {
+		if got := analyze(t, platform, minidumptest.AMD64, e); !reflect.DeepEqual(got, want) {
 			t.Errorf("platform %#x: %+v, want %+v", platform, got, want)
 		}
 	}
-	if got, ok := triage.Analyze(parse(t, minidumptest.New(false).Exception(e))); !ok || got != want {
+	if got, ok := triage.Analyze(parse(t, minidumptest.New(false).Exception(e))); !ok || !reflect.DeepEqual(got, want) {
 		t.Errorf("no system info: %+v, %v, want %+v", got, ok, want)
 	}
 }
