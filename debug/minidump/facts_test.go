@@ -22,6 +22,8 @@ func dump(t *testing.T, path string) *minidump.Dump {
 	return d
 }
 
+func leaf(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
+
 // found spells out what a dump says the way minidump-facts.csv does.
 func found(d *minidump.Dump) map[string]string {
 	facts := map[string]string{
@@ -271,4 +273,24 @@ func TestFixtureLinux(t *testing.T) {
 		}
 	}
 	equal(t, "mapping of the pc", path, d.ModuleAt(pc).Name)
+
+	// The dynamic linker knows the modules, but the one of the kernel by another name.
+	for _, file := range []string{"linux_null_read_av.dmp", "linux_overflow.dmp", "linux_executable_heap.dmp", "linux_write_to_under_4k.dmp"} {
+		d := dump(t, "breakpad/dumps/"+file)
+		l := d.Linux.Linker
+		equal(t, "Linker", []any{l.Version, d.ModuleAt(l.Brk).Addr, l.Objects[0].Name, l.Objects[0].Dynamic}, []any{uint32(1), l.Base, "", l.Dynamic})
+		aux := map[uint64]uint64{}
+		for _, a := range d.Linux.Auxv {
+			aux[a.Type] = a.Value
+		}
+		equal(t, "AT_PAGESZ, AT_BASE", []uint64{aux[6], aux[7]}, []uint64{4096, l.Base})
+		equal(t, "AT_ENTRY", d.ModuleAt(aux[9]), d.MainModule())
+		for _, o := range l.Objects[2:] {
+			m := d.ModuleAt(o.Addr)
+			name := leaf(o.Name) // libc.so.6 is libc-2.19.so
+			if m == nil || !strings.HasPrefix(leaf(m.Name), name[:strings.IndexAny(name, "-.")]) {
+				t.Errorf("%s: object %+v is module %+v", file, o, m)
+			}
+		}
+	}
 }

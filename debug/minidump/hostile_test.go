@@ -95,6 +95,24 @@ func visit(d *minidump.Dump) (n int) {
 	for _, m := range d.Linux.Maps {
 		n += len(m.Path)
 	}
+	for _, l := range d.Linux.Limits {
+		n += len(l.Name) + len(l.Unit)
+	}
+	if l := d.Linux.Linker; l != nil {
+		for _, o := range l.Objects {
+			n += len(o.Name)
+		}
+	}
+	for _, h := range d.Handles {
+		n += len(h.Type) + len(h.Object)
+		for _, i := range h.Info {
+			n += len(i.Data)
+		}
+	}
+	for _, m := range d.MacCrashInfo {
+		n += len(m.Module) + len(m.Message) + len(m.Signature) + len(m.Backtrace) + len(m.Message2)
+	}
+	n += len(d.MacBootArgs) + len(d.SoftErrors)
 	if c := d.Crashpad; c != nil {
 		for _, m := range c.Modules {
 			for _, o := range m.Objects {
@@ -213,6 +231,10 @@ func TestLimits(t *testing.T) {
 	if _, err := (minidump.Limits{Streams: 3}).Parse(data); !errors.As(err, &fe) || fe.Err != debug.ErrTooLarge {
 		t.Errorf("Streams: 3: %v", err)
 	}
+	handles := minidumptest.New(false).Handles(false, minidumptest.Handle{}, minidumptest.Handle{}).Bytes()
+	if d, err := (minidump.Limits{Handles: 1}).Parse(handles); err != nil || d.Handles == nil || len(d.Handles) > 0 || len(d.Problems) != 1 {
+		t.Errorf("Handles: 1: %+v, %v", d, err)
+	}
 	two := minidumptest.New(false).Memory(1, []byte("a")).Memory(2, []byte("b")).LinuxText(minidumptest.LinuxMaps, strings.Repeat("1-2 rwxp 0 0 0\n", 2)).Bytes()
 	d, err := minidump.Limits{Regions: 1, Mappings: 1}.Parse(two)
 	if err != nil || len(d.Memory.Regions) != 0 || len(d.Linux.Maps) != 0 {
@@ -240,7 +262,7 @@ func amplifiers() map[string][]byte {
 	dumps := map[string][]byte{}
 	for typ, header := range map[uint32][]byte{
 		3: u32(0xffffffff), 4: u32(0xffffffff), 5: u32(0xffffffff), 24: u32(0xffffffff), 9: u32(0xffffffff, 0xffffffff, 0, 0),
-		14: u32(12, 24, 0xffffffff), 16: u32(16, 48, 0xffffffff, 0xffffffff),
+		12: u32(16, 40, 0xffffffff, 0), 17: u32(12, 64, 0xffffffff), 14: u32(12, 24, 0xffffffff), 16: u32(16, 48, 0xffffffff, 0xffffffff),
 	} {
 		dumps[fmt.Sprintf("stream %d claims all", typ)] = minidumptest.New(false).Raw(typ, append(header, make([]byte, 200)...)).Bytes()
 	}
@@ -282,6 +304,13 @@ func amplifiers() map[string][]byte {
 	for range n {
 		links = append(links, u32(0, 28, header+52+uint32(len(objects)))...)
 	}
+	// Every handle has the same records about it, which are a circle.
+	handles := u32(16, 40, n, 0)
+	for range n {
+		handles = append(handles, u32(0, 0, 0, 0, 0, 0, 0, 0, header+12, 0)...)
+	}
+	dumps["circle of records"] = minidumptest.New(false).Raw(99, u32(header+12, 1, 0)).Raw(12, handles).Bytes()
+
 	stream := append(u32(1), make([]byte, 32)...)
 	stream = append(stream, u32(0, 0, uint32(len(links)), header+52+uint32(len(objects)+len(info)))...)
 	stream = append(append(append(stream, objects...), info...), links...)

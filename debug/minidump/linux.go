@@ -5,6 +5,8 @@ import (
 	"iter"
 	"strconv"
 	"strings"
+
+	"salvage/debug/internal/cursor"
 )
 
 // Linux holds what the system says about itself and the process: texts as they are in /proc and /etc,
@@ -15,9 +17,27 @@ type Linux struct {
 	LSBRelease []byte // /etc/lsb-release or /etc/os-release
 	CmdLine    []byte // /proc/PID/cmdline: words that end in NUL
 	Environ    []byte // /proc/PID/environ: NAME=VALUE that end in NUL
-	Auxv       []byte // /proc/PID/auxv: pairs of pointer-sized numbers
-	DSODebug   []byte // MDRawDebug of Breakpad's minidump_format.h: the dynamic linker's list of objects
+	Auxv       []Aux  // /proc/PID/auxv
+	Linker     *Linker
 	Maps       []Mapping
+	Limits     []ProcLimit // /proc/PID/limits
+}
+
+// Aux is a value that the kernel hands to a program (getauxval(3)).
+type Aux struct{ Type, Value uint64 }
+
+// Linker is what the dynamic linker knows: r_debug of link.h, in the form of MDRawDebug of Breakpad's
+// minidump_format.h.
+type Linker struct {
+	Version            uint32
+	Brk, Base, Dynamic uint64 // addresses: r_brk, r_ldbase, the program's _DYNAMIC
+	Objects            []LinkedObject
+}
+
+// LinkedObject is a link_map.
+type LinkedObject struct {
+	Addr, Dynamic uint64 // by how much it was moved, and its _DYNAMIC
+	Name          string // path; empty for the program itself
 }
 
 // Mapping is a line of /proc/PID/maps.
@@ -37,17 +57,26 @@ func (p *parser) linux() {
 		text *[]byte
 	}{
 		{StreamLinuxCPUInfo, &l.CPUInfo}, {StreamLinuxProcStatus, &l.Status}, {StreamLinuxLSBRelease, &l.LSBRelease},
-		{StreamLinuxCmdLine, &l.CmdLine}, {StreamLinuxEnviron, &l.Environ}, {StreamLinuxAuxv, &l.Auxv},
-		{StreamLinuxDSODebug, &l.DSODebug},
+		{StreamLinuxCmdLine, &l.CmdLine}, {StreamLinuxEnviron, &l.Environ},
 	} {
 		if c, _, ok := p.open(s.t); ok {
 			*s.text = c.Rest()
 		}
 	}
+	pointer := CPUUnknown.PointerSize()
+	if p.d.System != nil {
+		pointer = p.d.System.CPU.PointerSize()
+	}
+	if pointer > 0 {
+		p.auxv(pointer)
+		p.linker(pointer)
+	}
+	p.procLimits()
 	c, _, ok := p.open(StreamLinuxMaps)
 	if !ok {
 		return
 	}
+	l.Maps = []Mapping{}
 	for line := range bytes.Lines(c.Rest()) {
 		line = bytes.TrimRight(line, "\r\n")
 		if len(line) == 0 {
@@ -65,6 +94,52 @@ func (p *parser) linux() {
 		}
 		l.Maps = append(l.Maps, m)
 	}
+}
+
+// maxAux is more than there are values, which end with AT_NULL.
+const maxAux = 256
+
+func (p *parser) auxv(pointer uint8) {
+	c, _, ok := p.open(StreamLinuxAuxv)
+	for ok && len(p.d.Linux.Auxv) < maxAux && c.Len() >= 2*uint64(pointer) {
+		a := Aux{c.Uint(pointer), c.Uint(pointer)}
+		if a.Type == 0 {
+			return
+		}
+		p.d.Linux.Auxv = append(p.d.Linux.Auxv, a)
+	}
+}
+
+// linker reads the records, which some builds of the writer pack and others align to words. A copy of
+// _DYNAMIC follows, of pairs of words, so the size tells.
+func (p *parser) linker(pointer uint8) {
+	c, size, ok := p.open(StreamLinuxDSODebug)
+	if !ok {
+		return
+	}
+	padding := uint64(0)
+	if pointer == 8 && size%16 == 40%16 { // packed 36%16
+		padding = 4
+	}
+	l := Linker{Version: c.U32()}
+	objects, count := rva(c.U32()), uint64(c.U32())
+	c.Skip(padding)
+	l.Brk, l.Base, l.Dynamic = c.Uint(pointer), c.Uint(pointer), c.Uint(pointer)
+	if p.failed(&c) {
+		return
+	}
+	p.d.Linux.Linker = &l
+	c = p.from(objects)
+	p.records(&c, count, 2*uint64(pointer)+4+padding, p.limits.Modules, func(i uint32, c *cursor.Cursor) {
+		o := LinkedObject{Addr: c.Uint(pointer)}
+		name, err := p.utf16(rva(c.U32()))
+		if err != nil {
+			p.problem("bad record", "object %d: name: %v", i, err)
+		}
+		c.Skip(padding)
+		o.Name, o.Dynamic = name, c.Uint(pointer)
+		l.Objects = append(l.Objects, o)
+	})
 }
 
 // parseMapping reads "start-end perms offset device inode path" (proc_pid_maps(5)). The path may hold spaces.

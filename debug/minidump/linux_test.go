@@ -14,8 +14,6 @@ func TestLinux(t *testing.T) {
 		LinuxText(minidumptest.LinuxLSBRelease, "ID = wrong\n DISTRIB_ID\t=  Ubuntu \nVERSION_ID=\"16.04\"\n# comment\nVERSION_CODENAME='x'\nPRETTY_NAME=\"Ubuntu \"x\"\"\n").
 		LinuxText(minidumptest.LinuxCmdLine, "a\x00-b\x00").
 		LinuxText(minidumptest.LinuxEnviron, "A=1\x00").
-		LinuxText(minidumptest.LinuxAuxv, "auxv").
-		LinuxText(minidumptest.LinuxDSODebug, "debug").
 		LinuxText(minidumptest.LinuxMaps, "00400000-00401000 r-xp 00001000 fd:01 918273    /usr/bin/my app (deleted)\n"+
 			"nonsense\n7ff-7fe rw-s 00000000 00:00 0 \nffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]\r\n1-2 rwx 0 0 0\n1-2 rwxp 0 0 x\n\n1-g rwxp 0 0 0").
 		Bytes())
@@ -29,7 +27,7 @@ func TestLinux(t *testing.T) {
 		{Start: 0xffffffffff600000, End: 0xffffffffff601000, Execute: true, Private: true, Device: "00:00", Path: "[vsyscall]"},
 	})
 	equal(t, "problems", kinds(d), []string{"LinuxMaps: bad record", "LinuxMaps: bad record", "LinuxMaps: bad record", "LinuxMaps: bad record"})
-	equal(t, "texts", string(l.CmdLine)+string(l.Environ)+string(l.Auxv)+string(l.DSODebug), "a\x00-b\x00A=1\x00auxvdebug")
+	equal(t, "texts", string(l.CmdLine)+string(l.Environ), "a\x00-b\x00A=1\x00")
 	equal(t, "Distribution", l.Distribution(), minidump.Distribution{ID: "Ubuntu", Release: "16.04", Codename: "'x'", Description: `Ubuntu "x"`})
 	if pid, ok := l.PID(); pid != 3747 || !ok {
 		t.Errorf("PID = %d, %v", pid, ok)

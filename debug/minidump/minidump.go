@@ -28,6 +28,7 @@ type Limits struct {
 	Modules     uint32 // loaded, and unloaded. Default 65,536; Breakpad reads 2,048
 	Regions     uint32 // of each memory list, and of the memory info list. Default 1,048,576; full dumps have thousands
 	Mappings    uint32 // lines of /proc/PID/maps. Default 1,048,576; Linux allows 65,530 unless raised
+	Handles     uint32 // Default 1,048,576; a process of Windows can have 16 million
 	Annotations uint32 // of Crashpad, and its modules, all together. Default 65,536
 	StringBytes uint32 // one string, as stored. Default 65,536: Windows paths end at 65,534
 	// TextBytes bounds all strings together, as stored: many records may point to one string.
@@ -41,7 +42,7 @@ func (l Limits) withDefaults() Limits {
 		def uint32
 	}{
 		{&l.Streams, 1 << 10}, {&l.Threads, 100_000}, {&l.Modules, 1 << 16}, {&l.Regions, 1 << 20},
-		{&l.Mappings, 1 << 20}, {&l.Annotations, 1 << 16}, {&l.StringBytes, 1 << 16},
+		{&l.Mappings, 1 << 20}, {&l.Handles, 1 << 20}, {&l.Annotations, 1 << 16}, {&l.StringBytes, 1 << 16},
 	} {
 		if *f.v == 0 {
 			*f.v = f.def
@@ -73,6 +74,14 @@ type Dump struct {
 	Breakpad   *BreakpadInfo
 	Assertion  *Assertion
 	Crashpad   *Crashpad
+	// Handles is not nil, but may be empty, if the writer listed what was open. HandleOperations is how many
+	// operations on handles are in a log.
+	Handles          []Handle
+	HandleOperations uint32
+	MacCrashInfo     []MacCrashInfo // not nil if there is the stream
+	MacBootArgs      string
+	HasMacBootArgs   bool
+	SoftErrors       []byte // JSON of Mozilla's writer: what it could not do. Not checked; aliases the dump
 
 	// Problems says what could not be read. Where is the stream's name. Kinds: "truncated", "bad
 	// record", "too large", "size mismatch", "duplicate stream", "unsupported", "more".
@@ -105,6 +114,11 @@ func (l Limits) Parse(data []byte) (*Dump, error) {
 	p.breakpadInfo()
 	p.assertion()
 	p.crashpad()
+	p.handles()
+	p.handleOperations()
+	p.macCrashInfo()
+	p.macBootArgs()
+	p.softErrors()
 	p.leave()
 	return p.d, nil
 }

@@ -52,6 +52,8 @@ func uuid(from byte) (u [16]byte) {
 	return u
 }
 
+func text(s string) *string { return &s }
+
 // everything is a small dump with every stream that Parse reads.
 func everything(bigEndian bool) *minidumptest.Builder {
 	b := minidumptest.New(bigEndian)
@@ -75,6 +77,15 @@ func everything(bigEndian bool) *minidumptest.Builder {
 		LinuxText(minidumptest.LinuxStatus, "Pid:\t7\n").
 		LinuxText(minidumptest.LinuxLSBRelease, "ID=debian\n").
 		LinuxText(minidumptest.LinuxMaps, "1000-2000 r-xp 00000000 08:01 5  /bin/a\n").
+		Aux(33, 0x7ffe0000, 6, 4096, 0, 0).
+		Linker(8, 1, 0x10, 0x20, 0x30, minidumptest.LinkedObject{Addr: 0x400000, Dynamic: 0x401000, Name: "/bin/a"}).
+		Handles(true, minidumptest.Handle{Handle: 4, Type: text("File"), Object: text("C:\\f"), Info: []minidumptest.HandleInfo{{Type: 1, Data: []byte("info")}}}).
+		ThreadInfo(minidumptest.ThreadInfo{ID: 1, Start: 0x401000}).
+		MacCrashInfo(40, minidumptest.MacCrashInfo{Version: 5, Thread: 1, Strings: [5]string{"lib", "message"}}).
+		MacBootArgs("-v").
+		Raw(18, []byte("\x10\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")).
+		Raw(0x4d7a0003, []byte("Limit  Soft  Hard  Units\nMax x  1  unlimited  bytes\n")).
+		Raw(0x4d7a0004, []byte("[]")).
 		Crashpad(minidumptest.Crashpad{Version: 1, ReportID: uuid(9), Annotations: [][2]string{{"k", "v"}}, Modules: []minidumptest.CrashpadModule{
 			{Index: 1, List: []string{"abort"}, Annotations: [][2]string{{"x", "y"}}, Objects: []minidumptest.Annotation{{Name: "o", Type: 1, Value: []byte("text")}}},
 		}})
@@ -101,7 +112,8 @@ func TestEverything(t *testing.T) {
 		d := parse(t, everything(big))
 		if d.System == nil || d.Exception == nil || d.Exception.Context == nil || d.Misc == nil || d.Breakpad == nil ||
 			d.Assertion == nil || d.Crashpad == nil || len(d.Threads) != 2 || len(d.Modules) != 3 || len(d.Unloaded) != 1 ||
-			len(d.Memory.Regions) != 2 || len(d.MemoryInfo) != 1 || len(d.Linux.Maps) != 1 {
+			len(d.Memory.Regions) != 2 || len(d.MemoryInfo) != 1 || len(d.Linux.Maps) != 1 || len(d.Handles) != 1 || d.Threads[0].Info == nil ||
+			len(d.MacCrashInfo) != 1 || !d.HasMacBootArgs || d.SoftErrors == nil || len(d.Linux.Limits) != 1 || len(d.Linux.Auxv) != 2 || d.Linux.Linker == nil {
 			t.Errorf("big-endian %v: something is missing: %+v", big, d)
 		}
 	}

@@ -8,17 +8,20 @@ type StreamType uint32
 
 // The streams Parse reads, and the ones without a number of Microsoft's.
 const (
-	StreamUnused             StreamType = 0
-	StreamThreadList         StreamType = 3
-	StreamModuleList         StreamType = 4
-	StreamMemoryList         StreamType = 5
-	StreamException          StreamType = 6
-	StreamSystemInfo         StreamType = 7
-	StreamMemory64List       StreamType = 9
-	StreamUnloadedModuleList StreamType = 14
-	StreamMiscInfo           StreamType = 15
-	StreamMemoryInfoList     StreamType = 16
-	StreamThreadNames        StreamType = 24
+	StreamUnused              StreamType = 0
+	StreamThreadList          StreamType = 3
+	StreamModuleList          StreamType = 4
+	StreamMemoryList          StreamType = 5
+	StreamException           StreamType = 6
+	StreamSystemInfo          StreamType = 7
+	StreamMemory64List        StreamType = 9
+	StreamHandleData          StreamType = 12
+	StreamUnloadedModuleList  StreamType = 14
+	StreamMiscInfo            StreamType = 15
+	StreamMemoryInfoList      StreamType = 16
+	StreamThreadInfoList      StreamType = 17
+	StreamHandleOperationList StreamType = 18
+	StreamThreadNames         StreamType = 24
 
 	StreamBreakpadInfo    StreamType = 0x47670001
 	StreamAssertionInfo   StreamType = 0x47670002

@@ -12,11 +12,21 @@ type Thread struct {
 	// in a memory list only leave it to be found there by its address. Empty if the dump has none.
 	Stack   Region
 	Context *Context // nil if there is none that can be read
+	Info    *ThreadInfo
+}
+
+// ThreadInfo is what Windows knows of a thread besides (MINIDUMP_THREAD_INFO).
+type ThreadInfo struct {
+	Flags, Error                       uint32 // MINIDUMP_THREAD_INFO_…; why the writer failed, if it did
+	ExitStatus                         uint32
+	Create, Exit, KernelTime, UserTime uint64 // in units of 100 ns, the first two since 1601
+	Start, Affinity                    uint64 // address of the function it began in; a bit per processor
 }
 
 const (
 	threadSize     = 48
 	threadNameSize = 12
+	threadInfoSize = 64
 )
 
 func (p *parser) threads() {
@@ -42,9 +52,16 @@ func (p *parser) threads() {
 		}
 		names[id] = name // where a thread has several, the last
 	})
+	infos := map[uint32]*ThreadInfo{}
+	p.extendedList(StreamThreadInfoList, threadInfoSize, 4, p.limits.Threads, func(_ uint32, c *cursor.Cursor) {
+		id := c.U32()
+		i := ThreadInfo{Flags: c.U32(), Error: c.U32(), ExitStatus: c.U32()}
+		i.Create, i.Exit, i.KernelTime, i.UserTime, i.Start, i.Affinity = c.U64(), c.U64(), c.U64(), c.U64(), c.U64(), c.U64()
+		infos[id] = &i
+	})
 	for i := range p.d.Threads {
 		t := &p.d.Threads[i]
-		t.Name = names[t.ID]
+		t.Name, t.Info = names[t.ID], infos[t.ID]
 	}
 }
 

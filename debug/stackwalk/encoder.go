@@ -2,6 +2,8 @@ package stackwalk
 
 import (
 	"bufio"
+	"encoding/json"
+	"maps"
 	"slices"
 	"strconv"
 	"unicode/utf8"
@@ -74,6 +76,10 @@ func (e *encoder) name(key string) {
 	}
 	e.key = key
 	e.next()
+	e.member(key)
+}
+
+func (e *encoder) member(key string) {
 	e.text(key)
 	e.w.WriteByte(':')
 	if e.pretty {
@@ -109,6 +115,35 @@ func (e *encoder) value(value any) {
 		e.text(v)
 	default:
 		panic("stackwalk: value of another type")
+	}
+}
+
+// known writes a value that is there if ok, else null.
+func (e *encoder) known(ok bool, value func()) {
+	if ok {
+		value()
+	} else {
+		e.value(nil)
+	}
+}
+
+// any writes a value of package encoding/json, with json.Number for numbers.
+func (e *encoder) any(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		e.nest('{', '}', func() {
+			for _, key := range slices.Sorted(maps.Keys(v)) {
+				e.next()
+				e.member(key)
+				e.any(v[key])
+			}
+		})
+	case []any:
+		e.list(len(v), func(i int) { e.any(v[i]) })
+	case json.Number:
+		e.w.WriteString(v.String())
+	default:
+		e.value(v)
 	}
 }
 

@@ -19,7 +19,8 @@ type HumanOptions struct {
 }
 
 // WriteHuman writes the report as text for people: byte for byte that of minidump-stackwalk 0.27 as far as
-// the report knows what that does, with a line of ours where frames of a deep stack are left out. Names and
+// the report knows what that does, with a line of ours where frames of a deep stack are left out, and the
+// numbers of macOS' crash info in hexadecimal, where that puts 0x before decimal ones. Names and
 // paths stand in it as the dump has them, control characters included. An error is the writer's.
 func (r *Report) WriteHuman(w io.Writer, o HumanOptions) error {
 	t := &text{bufio.NewWriter(w), r}
@@ -40,6 +41,12 @@ func (r *Report) WriteHuman(w io.Writer, o HumanOptions) error {
 		}
 		t.modules()
 		t.streams()
+		if errors, ok := t.softErrors().([]any); ok && len(errors) > 0 {
+			t.line("\nSoft errors were encountered when minidump was written:")
+			e := &encoder{w: t.w, pretty: true}
+			e.any(errors)
+			t.line("")
+		}
 	}
 	return t.w.Flush()
 }
@@ -84,6 +91,12 @@ func (t *text) process() {
 	if a := t.assertion(); a != "" {
 		t.line("Assertion: %s", a)
 	}
+	if t.Dump.MacCrashInfo != nil {
+		t.macCrashInfo()
+	}
+	if t.Dump.HasMacBootArgs {
+		t.line("Mac Boot Args: %s\n", t.Dump.MacBootArgs)
+	}
 	if seconds, ok := t.uptime(); ok {
 		t.line("Process uptime: %d seconds\n", seconds)
 	} else {
@@ -92,6 +105,30 @@ func (t *text) process() {
 	if n, ok := t.mapCount(); ok {
 		t.line("Linux memory map count: %d\n", n)
 	}
+}
+
+func (t *text) macCrashInfo() {
+	t.line("Mac Crash Info:")
+	for i := range t.Dump.MacCrashInfo {
+		m := &t.Dump.MacCrashInfo[i]
+		t.line("  Record %d", i)
+		for _, n := range []struct {
+			name  string
+			value uint64
+		}{{"thread", m.Thread}, {"dialog mode", m.DialogMode}, {"abort_cause", m.AbortCause}} {
+			if n.value != 0 {
+				t.line("    %s: %#x", n.name, n.value)
+			}
+		}
+		for _, s := range [][2]string{
+			{"module", m.Module}, {"message", m.Message}, {"signature string", m.Signature}, {"backtrace", m.Backtrace}, {"message2", m.Message2},
+		} {
+			if s[1] != "" {
+				t.line("    %s: %s", s[0], s[1])
+			}
+		}
+	}
+	t.line("")
 }
 
 // crash tells what is known of the address and the instruction.

@@ -24,6 +24,7 @@ import (
 //	crash_info.memory_accesses[].is_likely_null_pointer_dereference
 //	crash_info.possible_bit_flips_version  of the heuristic
 //	crashpad                    what Crashpad's client and handler wrote down
+//	handle_operations           how many operations on handles are in a log of them
 //	modules[].symbols_reason    why symbols are missing or corrupt
 //	threads[].frames_truncated  true: frames were left out in the middle; frames[].frame counts them
 //	threads[].total_frames      how many there were; frame_count is how many are listed
@@ -54,7 +55,20 @@ func (e *jsonReport) report() {
 			e.name("crashpad")
 			e.crashpad(c)
 		}
-		e.field("handles", nil)
+		if n := e.Dump.HandleOperations; n > 0 {
+			e.field("handle_operations", n)
+		}
+		e.name("handles")
+		e.known(e.Dump.Handles != nil, func() {
+			e.list(len(e.Dump.Handles), func(i int) {
+				h := &e.Dump.Handles[i]
+				e.object(func() {
+					e.field("handle", h.Handle)
+					e.field("object_name", known(h.Object, h.HasObject))
+					e.field("type_name", known(h.Type, h.HasType))
+				})
+			})
+		})
 		e.field("linux_memory_map_count", known(e.mapCount()))
 		if e.Dump.Linux.LSBRelease == nil {
 			e.field("lsb_release", nil)
@@ -68,16 +82,19 @@ func (e *jsonReport) report() {
 				e.field("release", d.Release)
 			})
 		}
-		e.field("mac_boot_args", nil)
-		e.field("mac_crash_info", nil)
+		e.field("mac_boot_args", known(e.Dump.MacBootArgs, e.Dump.HasMacBootArgs))
+		e.name("mac_crash_info")
+		e.known(e.Dump.MacCrashInfo != nil, e.macCrashInfo)
 		e.field("main_module", 0) // the first in the list
 		e.name("modules")
 		e.list(len(e.Modules), func(i int) { e.module(&e.Modules[i]) })
 		e.field("modules_contains_cert_info", false)
 		e.field("pid", known(e.pid()))
-		e.field("proc_limits", nil)
+		e.name("proc_limits")
+		e.known(e.Dump.Linux.Limits != nil, e.limits)
 		e.field("process_uptime", known(e.uptime()))
-		e.field("soft_errors", nil)
+		e.name("soft_errors")
+		e.any(e.softErrors())
 		e.field("status", "OK")
 		e.name("system_info")
 		e.systemInfo()
@@ -86,6 +103,49 @@ func (e *jsonReport) report() {
 		e.list(len(e.Threads), func(i int) { e.thread(i, false) })
 		e.name("unloaded_modules")
 		e.list(len(e.Dump.Unloaded), func(i int) { e.unloaded(&e.Dump.Unloaded[i]) })
+	})
+}
+
+func (e *jsonReport) macCrashInfo() {
+	hex := func(v uint64) any { return known(e.hex(v), v != 0) }
+	records := e.Dump.MacCrashInfo
+	e.object(func() {
+		e.field("num_records", len(records))
+		e.name("records")
+		e.list(len(records), func(i int) {
+			m := &records[i]
+			e.object(func() {
+				e.field("abort_cause", hex(m.AbortCause))
+				e.field("backtrace", orNull(m.Backtrace))
+				e.field("dialog_mode", hex(m.DialogMode))
+				e.field("message", orNull(m.Message))
+				e.field("message2", orNull(m.Message2))
+				e.field("module", orNull(m.Module))
+				e.field("signature_string", orNull(m.Signature))
+				e.field("thread", hex(m.Thread))
+			})
+		})
+	})
+}
+
+func (e *jsonReport) limits() {
+	value := func(l minidump.Limit) any {
+		if l.Unlimited {
+			return "unlimited"
+		}
+		return l.Value
+	}
+	e.object(func() {
+		e.name("limits")
+		e.list(len(e.Dump.Linux.Limits), func(i int) {
+			l := &e.Dump.Linux.Limits[i]
+			e.object(func() {
+				e.field("hard", value(l.Hard))
+				e.field("name", l.Name)
+				e.field("soft", value(l.Soft))
+				e.field("unit", l.Unit)
+			})
+		})
 	})
 }
 

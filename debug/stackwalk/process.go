@@ -1,8 +1,12 @@
 package stackwalk
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
+	"unicode/utf8"
 
 	"salvage/debug/minidump"
 	"salvage/debug/triage"
@@ -164,13 +168,44 @@ func (r *Report) assertion() string {
 
 // mapCount returns the number of memory mappings, where the dump lists any.
 func (r *Report) mapCount() (int, bool) {
-	n := len(r.Dump.Linux.Maps)
-	return n, n > 0
+	return len(r.Dump.Linux.Maps), r.Dump.Linux.Maps != nil
 }
 
-// lastError names a thread's GetLastError.
+// softErrors returns what Mozilla's writer could not do, or nil if that is not JSON. Numbers are kept as they are.
+func (r *Report) softErrors() (v any) {
+	decoder := json.NewDecoder(bytes.NewReader(r.Dump.SoftErrors))
+	decoder.UseNumber()
+	if !utf8.Valid(r.Dump.SoftErrors) || decoder.Decode(&v) != nil {
+		return nil
+	}
+	if _, err := decoder.Token(); err != io.EOF || depth(v) > maxDepth { // more behind it
+		return nil
+	}
+	return v
+}
+
+// maxDepth bounds the nesting of JSON from a dump, as serde_json does.
+const maxDepth = 127
+
+func depth(v any) (n int) {
+	switch v := v.(type) {
+	case []any:
+		for _, x := range v {
+			n = max(n, depth(x))
+		}
+	case map[string]any:
+		for _, x := range v {
+			n = max(n, depth(x))
+		}
+	default:
+		return 0
+	}
+	return n + 1
+}
+
+// lastError names a thread's GetLastError, which is not told of the one that wrote the dump.
 func (t *Thread) lastError() (string, bool) {
-	if !t.HasLastError {
+	if !t.HasLastError || t.Skipped {
 		return "", false
 	}
 	return triage.WindowsError(t.LastError), true
