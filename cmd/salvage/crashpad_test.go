@@ -3,8 +3,10 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -214,6 +216,17 @@ func TestStackwalkCommand(t *testing.T) {
 	checkInline(t, r.Thread.Frames[0])
 	if fmt.Sprint(r.Crashpad.Annotations) != "[{prod crashapp} {ver 1.0}]" {
 		t.Errorf("annotations %v", r.Crashpad.Annotations)
+	}
+	// As it was uploaded: with the form, and compressed.
+	var form bytes.Buffer
+	w := gzip.NewWriter(&form)
+	fmt.Fprintf(w, "--x\r\nContent-Disposition: form-data; name=\"upload_file_minidump\"; filename=\"x\"\r\n\r\n%s\r\n--x--\r\n", dump)
+	if err := errors.Join(w.Close(), os.WriteFile(file+".gz", form.Bytes(), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	var uploaded bytes.Buffer
+	if code := run([]string{"stackwalk", "--json", file + ".gz", app}, nil, &uploaded, &stderr); code != 0 || uploaded.String() != out.String() {
+		t.Errorf("exit %d, uploaded %s", code, uploaded.Bytes())
 	}
 	out.Reset()
 	if code := run([]string{"stackwalk", "--brief", file, app}, nil, &out, &stderr); code != 0 || !strings.Contains(out.String(), "Crash reason:  SIGSEGV / SEGV_MAPERR\n") {

@@ -58,7 +58,7 @@ func (p *program) stackwalk(ctx context.Context, path string, symbols []string, 
 		return err
 	}
 	defer f.Close()
-	d, err := minidump.Parse(f.Data)
+	d, err := minidump.Limits{Inflated: 8 << 30}.Open(f.Data)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}

@@ -34,6 +34,8 @@ type Limits struct {
 	// TextBytes bounds all strings together, as stored: many records may point to one string.
 	// Default 16 MiB; 1,000 modules have some 200 KB.
 	TextBytes uint64
+	// Inflated bounds what Open inflates each wrapping of a dump to. Default 512 MiB.
+	Inflated uint64
 }
 
 func (l Limits) withDefaults() Limits {
@@ -50,6 +52,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.TextBytes == 0 {
 		l.TextBytes = 16 << 20
+	}
+	if l.Inflated == 0 {
+		l.Inflated = 512 << 20
 	}
 	return l
 }

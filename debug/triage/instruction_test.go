@@ -352,6 +352,14 @@ func TestLikely(t *testing.T) {
 			t.Errorf("signal %d, %#x at %#x, sp %#x: null %v, overflow %v", tt.code, tt.flags, tt.addr, tt.sp, c.NullPointer, c.StackOverflow)
 		}
 	}
+	for addr, want := range map[uint64]bool{sp + 8: false, sp - 8: true, sp - stackAt: false} { // of an address space that is not in the dump
+		b := minidumptest.New(false).System(minidumptest.System{Architecture: minidumptest.ARM64, Platform: minidumptest.Linux}).
+			Thread(minidumptest.Thread{ID: 1, Stack: minidumptest.Region{Addr: sp, Data: make([]byte, 64)}}).
+			Exception(minidumptest.Exception{ThreadID: 1, Code: 11, Flags: 1, Address: addr, Context: minidumptest.ContextARM64{SP: sp - 16}})
+		if c, _ := triage.Analyze(parse(t, b)); c.StackOverflow != want {
+			t.Errorf("%#x: overflow %v", addr, c.StackOverflow)
+		}
+	}
 	for addr, want := range map[uint64]bool{0x8008: false, 0x7ff8: true} { // of a stack that is not in the dump
 		b := minidumptest.New(false).System(minidumptest.System{Architecture: minidumptest.ARM64, Platform: minidumptest.Linux}).
 			LinuxText(minidumptest.LinuxMaps, "8000-9000 rw-p 0 0:0 0\n9000-a000 rw-p 0 0:0 0\n").

@@ -123,15 +123,24 @@ func (c *Crash) locate(m *machine, s space) {
 	if m.context == nil || c.NullPointer {
 		return
 	}
-	// The stack pointer is at the end of a writable span, or has left it, and the address is below that and not
-	// accessible: the guard page, or what is below it.
+	// The stack pointer is at the end of the stack, or has left it, and the address is below that and not accessible:
+	// the guard page, or what is below it. Crashpad's dumps of Linux tell of no spans.
 	sp := m.context.SP()
 	i := s.find(c.Address)
 	if sp-c.Address > stackReach && c.Address-sp > stackReach || i >= 0 && s[i].accessible() && !s[i].guard {
 		return
 	}
-	next := slices.IndexFunc(s, func(p span) bool { return p.first > c.Address && p.write })
-	c.StackOverflow = next >= 0 && s[next].first-c.Address <= stackReach && (m.thread == nil || m.thread.Stack.Data == nil || s[next].first <= m.thread.Stack.Addr)
+	end, known := uint64(0), false // of the stack, its lowest address
+	if next := slices.IndexFunc(s, func(p span) bool { return p.first > c.Address && p.write }); next >= 0 {
+		end, known = s[next].first, true
+	}
+	if m.thread != nil && m.thread.Stack.Data != nil {
+		if len(s) == 0 {
+			end, known = m.thread.Stack.Addr, c.Address < m.thread.Stack.Addr
+		}
+		known = known && end <= m.thread.Stack.Addr
+	}
+	c.StackOverflow = known && end-c.Address <= stackReach
 }
 
 func address(e *minidump.Exception, s *minidump.SystemInfo) uint64 {

@@ -2,6 +2,7 @@ package processor_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -170,6 +171,15 @@ func dump() []byte {
 	return b.Bytes()
 }
 
+// gzipped is a dump as some clients send it.
+func gzipped(data []byte) []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, _ = w.Write(data)
+	_ = w.Close()
+	return b.Bytes()
+}
+
 func TestFields(t *testing.T) {
 	r := newRig(t)
 	r.accept(id, map[string]any{
@@ -177,7 +187,7 @@ func TestFields(t *testing.T) {
 		"TotalPhysicalMemory": "much", "URL": "SECRET", "Comments": "SECRET", "unknown": "SECRET", "MozCrashReason": "byte index SECRET", "Nothing": nil,
 		"ptype": "browser", "SecondsSinceLastCrash": "77", "strange key": "x", "OOMAllocationSize": 5, "Notes": map[string]any{"no": "text"}, "BuildID": "2026",
 		"Breadcrumbs": `{"values":[{"message":"SECRET"}]}`,
-	}, map[string][]byte{crash.MinidumpName: dump(), "upload_file_minidump_browser": []byte("MDMP SECRET")})
+	}, map[string][]byte{crash.MinidumpName: gzipped(dump()), "upload_file_minidump_browser": []byte("MDMP SECRET")})
 	public, all := r.process(id, false), r.process(id, true)
 	if text, _ := json.Marshal(public); bytes.Contains(text, []byte("SECRET")) {
 		t.Errorf("the public sees %s", text)

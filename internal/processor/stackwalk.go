@@ -98,7 +98,7 @@ type walked struct {
 
 // walk walks a dump. Corrupt: it is none that can be read.
 func walk(ctx context.Context, data []byte, p stackwalk.Provider, limit time.Duration) (r walked, err error) {
-	if r.parsed, err = minidump.Parse(data); err != nil {
+	if r.parsed, err = minidump.Open(data); err != nil {
 		return r, fmt.Errorf("%w: %w", errs.Corrupt, err)
 	}
 	withoutForbidden(r.parsed.Crashpad)

@@ -1,10 +1,13 @@
-// Package inflate decompresses blocks whose inflated size the file declares: sections of object files.
+// Package inflate decompresses blocks whose inflated size the file declares, sections of object files, and
+// whole files up to a limit.
 //
 // It does no I/O. Results are new buffers of exactly the declared size. A declared size is a claim: no
 // call allocates more than the caller's limit, nor more than the compressed bytes could inflate to.
 // Functions are safe for concurrent use and start no goroutines.
 //
-// The formats are RFC 1950 (zlib), RFC 8878 (Zstandard) and xz. Malformed input yields a
+// File is for files of which no size is known.
+//
+// The formats are RFC 1950 (zlib), RFC 8878 (Zstandard), RFC 1952 (gzip) and xz. Malformed input yields a
 // *debug.FormatError, never a panic.
 package inflate
 

@@ -132,7 +132,7 @@ func (f *File) debugData() *File {
 	if err != nil {
 		return nil
 	}
-	data, err := inflate.XZ(raw, maxDebugData)
+	data, err := inflate.File(raw, maxDebugData)
 	if err != nil {
 		return nil
 	}
