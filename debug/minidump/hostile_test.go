@@ -235,6 +235,10 @@ func TestLimits(t *testing.T) {
 	if d, err := (minidump.Limits{Handles: 1}).Parse(handles); err != nil || d.Handles == nil || len(d.Handles) > 0 || len(d.Problems) != 1 {
 		t.Errorf("Handles: 1: %+v, %v", d, err)
 	}
+	linker := minidumptest.New(false).System(amd64).Linker(8, 1, 0, 0, 0, minidumptest.LinkedObject{}, minidumptest.LinkedObject{}).Bytes()
+	if d, err := (minidump.Limits{Modules: 1}).Parse(linker); err != nil || len(d.Linux.Linker.Objects) > 0 || len(d.Problems) != 1 {
+		t.Errorf("Modules: 1: %+v, %v", d, err)
+	}
 	two := minidumptest.New(false).Memory(1, []byte("a")).Memory(2, []byte("b")).LinuxText(minidumptest.LinuxMaps, strings.Repeat("1-2 rwxp 0 0 0\n", 2)).Bytes()
 	d, err := minidump.Limits{Regions: 1, Mappings: 1}.Parse(two)
 	if err != nil || len(d.Memory.Regions) != 0 || len(d.Linux.Maps) != 0 {

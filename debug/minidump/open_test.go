@@ -114,7 +114,7 @@ func TestOpenBad(t *testing.T) {
 		{"a boundary alone", []byte("--"), nil},
 		{"a boundary and nothing", []byte("--x\r\n"), nil},
 		{"a boundary that is too long", append([]byte("--"+boundary+"\r\n\r\n"), dump...), nil},
-		{"headers without end", append([]byte("--x\r\nname=\"upload_file_minidump\"\r\n"), bytes.Repeat([]byte("a: b\r\n"), 4000)...), nil},
+		{"headers without end", append([]byte("--x\r\nname=\"upload_file_minidump\"\r\n"), append(bytes.Repeat([]byte("a: b\r\n"), 4000), append([]byte("\r\n"), dump...)...)...), nil},
 	} {
 		d, err := minidump.Open(tt.data)
 		var fe *debug.FormatError

@@ -48,6 +48,16 @@ func TestHandles(t *testing.T) {
 	}
 }
 
+// A header that is longer than what is known of it.
+func TestHandleHeader(t *testing.T) {
+	b := make([]byte, 24+32)
+	for i, v := range []byte{24, 32, 1} {
+		b[4*i] = v
+	}
+	b[24] = 77
+	equal(t, "Handle", parse(t, minidumptest.New(false).Raw(12, b)).Handles[0].Handle, uint64(77))
+}
+
 // Records about a handle that go round in a circle.
 func TestHandleCircle(t *testing.T) {
 	d, err := minidump.Parse(amplifiers()["circle of records"])
@@ -108,9 +118,9 @@ func TestMac(t *testing.T) {
 		}
 	}
 	many := minidumptest.New(false).MacCrashInfo(40, make([]minidumptest.MacCrashInfo, 20)...).Bytes()
-	many[len(many)-168] = 21
+	copy(many[len(many)-168:], "\xff\xff\xff\xff")
 	if d, err := minidump.Parse(many); err != nil || len(d.Problems) != 1 || d.Problems[0].Kind != "too large" {
-		t.Errorf("21 records: %+v, %v", d.Problems, err)
+		t.Errorf("4 billion records: %+v, %v", d.Problems, err)
 	}
 }
 

@@ -86,7 +86,7 @@ func TestFile(t *testing.T) {
 			}
 			// Cut off anywhere, a file yields the start of what is in it.
 			most := 0
-			for n := len(src) - 1; n > 8; n -= 1 + len(src)/40 {
+			for n := len(src) - 1; n > 8; n -= 1 + len(src)/15 {
 				out, err := inflate.File(src[:n], 1<<30)
 				if !errors.Is(err, debug.ErrTruncated) || !bytes.HasPrefix(data, out) {
 					t.Fatalf("%s, cut at %d of %d: %d bytes, %v", name, n, len(src), len(out), err)
@@ -124,9 +124,24 @@ func TestXZProgram(t *testing.T) {
 			}
 		}
 	}
-	cmd := exec.Command(program, "-c", "--x86", "--lzma2")
-	cmd.Stdin = bytes.NewReader(make([]byte, 5000))
+	far := make([]byte, 300000) // chunks that inflate to more than 64 KiB, and something far back in the window
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range far {
+		far[i] = "ab"[r.IntN(2)]
+	}
+	far = append(far, far...)
+	cmd := exec.Command(program, "-c")
+	cmd.Stdin = bytes.NewReader(far)
 	src, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := inflate.File(src, 1<<30); err != nil || !bytes.Equal(out, far) {
+		t.Errorf("far back: %d bytes, %v", len(out), err)
+	}
+	cmd = exec.Command(program, "-c", "--x86", "--lzma2")
+	cmd.Stdin = bytes.NewReader(make([]byte, 5000))
+	src, err = cmd.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,6 +175,24 @@ func TestFileDamaged(t *testing.T) {
 		}
 		if failed < len(src)*2/3 { // zstd may have no checksum
 			t.Errorf("%s: %d of %d changes are found", f.name, failed, 2*len(src))
+		}
+	}
+}
+
+// Damage to xz files that has to be found.
+func TestXZDamaged(t *testing.T) {
+	noise := contents()[3]
+	for check, c := range map[string]xz.WriterConfig{"crc32": {CheckSum: xz.CRC32}, "crc64": {CheckSum: xz.CRC64}} {
+		for what, change := range map[string]func(src []byte){
+			"content":     func(src []byte) { src[bytes.Index(src, noise[100:200])] ^= 1 }, // it is stored as it is
+			"end":         func(src []byte) { src[len(src)-1] ^= 1 },
+			"window code": func(src []byte) { src[bytes.Index(src, []byte{0x21, 1})+2] = 0xff },
+		} {
+			src := xzedWith(noise, c)
+			change(src)
+			if _, err := inflate.File(src, 1<<20); err == nil {
+				t.Errorf("%s, %s: no error", check, what)
+			}
 		}
 	}
 }

@@ -87,7 +87,9 @@ func (b *Builder) MacCrashInfo(start uint32, list ...MacCrashInfo) *Builder {
 			if m.Version >= 5 {
 				r.u64(m.AbortCause)
 			}
-			r.zero(max(0, int(start)-len(r.b)))
+			for len(r.b) < int(start) {
+				r.u8(0xee) // what later versions have there
+			}
 			if m.Version >= 4 {
 				for _, s := range m.Strings {
 					r.b = append(append(r.b, s...), 0)
