@@ -52,28 +52,33 @@ func (p *symFolders) load(m *minidump.Module) *symFile {
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		o, err := object.Open(data)
-		if err != nil {
-			p.t.Errorf("%s: %v", leaf, err)
-			continue
-		}
-		var names, rules bytes.Buffer
-		_, err1 := symcache.Build(p.t.Context(), &names, &o.Module, o.Symbols(p.t.Context(), new(object.Report)), symcache.Options{})
-		f := new(symFile)
-		var err2, err3, err4 error
-		f.names, err2 = symcache.Parse(names.Bytes())
-		if cpu := cfi.CPUByName(o.Module.Arch); cpu != nil {
-			b := cfi.NewBuilder(cpu, false)
-			err3 = o.Rules(b, new(object.Report))
-			b.Write(&rules, o.Module.ID)
-			f.rules, err4 = cfi.Parse(rules.Bytes())
-		}
-		if err := errors.Join(err1, err2, err3, err4); err != nil {
-			p.t.Errorf("%s: %v", leaf, err)
-		}
-		return f
+		return openSym(p.t, leaf, data)
 	}
 	return new(symFile)
+}
+
+// openSym makes caches of a symbol file; empty ones of one that cannot be read.
+func openSym(t *testing.T, name string, data []byte) *symFile {
+	f := new(symFile)
+	o, err := object.Open(data)
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+		return f
+	}
+	var names, rules bytes.Buffer
+	_, err1 := symcache.Build(t.Context(), &names, &o.Module, o.Symbols(t.Context(), new(object.Report)), symcache.Options{})
+	var err2, err3, err4 error
+	f.names, err2 = symcache.Parse(names.Bytes())
+	if cpu := cfi.CPUByName(o.Module.Arch); cpu != nil {
+		b := cfi.NewBuilder(cpu, false)
+		err3 = o.Rules(b, new(object.Report))
+		b.Write(&rules, o.Module.ID)
+		f.rules, err4 = cfi.Parse(rules.Bytes())
+	}
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		t.Errorf("%s: %v", name, err)
+	}
+	return f
 }
 
 func (p *symFolders) Names(m *minidump.Module, addr uint64) []stackwalk.Name {
