@@ -68,7 +68,6 @@ func conditional(op x86asm.Op) bool {
 
 // operand is a memory operand with its address.
 type operand struct {
-	index     int // among the operands
 	addr      uint64
 	nullBase  bool
 	registers []x86asm.Reg

@@ -317,7 +317,7 @@ func TestInconsistencies(t *testing.T) {
 
 // A null pointer and the end of a stack, told from the address alone, on any processor.
 func TestLikely(t *testing.T) {
-	const sp = 0x7f00_0010_0000
+	const sp = uint64(0x7f00_0010_0000)
 	maps := fmt.Sprintf("%x-%x ---p 00000000 00:00 0 \n%x-%x rw-p 00000000 00:00 0 \n", sp-0x1000, sp, sp, sp+0x100000)
 	maps += fmt.Sprintf("%x-%x rw-p 00000000 00:00 0 \n", sp+0x301000, sp+0x302000)
 	for _, tt := range []struct {

@@ -48,17 +48,17 @@ var files = []struct {
 	{"zstd", streamed},
 	{"zstd", func(data []byte) []byte { return zstandard(data) }},
 	{"xz", xzed},
-	{"xz", func(data []byte) []byte { return xzedWith(data, xz.WriterConfig{BlockSize: 5000, CheckSum: xz.CRC32}) }},
+	{"xz", func(data []byte) []byte { return xzedWith(data, xz.WriterConfig{BlockSize: 3000, CheckSum: xz.CRC32}) }},
 	{"xz", func(data []byte) []byte { return xzedWith(data, xz.WriterConfig{NoCheckSum: true}) }},
 	{"xz", func(data []byte) []byte { return xzedWith(data, xz.WriterConfig{CheckSum: xz.SHA256}) }},
 }
 
 // contents are what is compressed: nothing, a little, what shrinks and what does not.
 func contents() [][]byte {
-	noise := make([]byte, 30000)
+	noise := make([]byte, 9000)
 	r := rand.NewChaCha8([32]byte{7})
 	_, _ = r.Read(noise)
-	return [][]byte{{}, []byte("x"), bytes.Repeat([]byte("salvage "), 20000), noise, append(noise, make([]byte, 100000)...)}
+	return [][]byte{{}, []byte("x"), bytes.Repeat([]byte("salvage "), 3000), noise, append(noise, make([]byte, 20000)...)}
 }
 
 func TestFile(t *testing.T) {
@@ -86,7 +86,7 @@ func TestFile(t *testing.T) {
 			}
 			// Cut off anywhere, a file yields the start of what is in it.
 			most := 0
-			for n := len(src) - 1; n > 8; n -= 1 + len(src)/15 {
+			for n := len(src) - 1; n > 8; n -= 1 + len(src)/12 {
 				out, err := inflate.File(src[:n], 1<<30)
 				if !errors.Is(err, debug.ErrTruncated) || !bytes.HasPrefix(data, out) {
 					t.Fatalf("%s, cut at %d of %d: %d bytes, %v", name, n, len(src), len(out), err)
@@ -109,7 +109,7 @@ func TestFile(t *testing.T) {
 func TestXZProgram(t *testing.T) {
 	program := debugtest.Program(t, "xz", "xz")
 	for _, args := range [][]string{
-		{"-0"}, {"-6"}, {"-9e"}, {"--check=none"}, {"--check=crc32"}, {"--check=crc64"}, {"--check=sha256"}, {"-T2", "--block-size=8192"}, {"-T1", "--block-size=4096"},
+		{"-0"}, {"-6"}, {"-9e"}, {"--check=none"}, {"--check=crc32"}, {"--check=crc64"}, {"--check=sha256"}, {"-T2", "--block-size=4096"},
 		{"--lzma2=dict=4KiB"}, {"--lzma2=lc=0,lp=2,pb=0"}, {"--flush-timeout=1"},
 	} {
 		for _, data := range contents() {
@@ -157,7 +157,7 @@ func TestFileDamaged(t *testing.T) {
 		src := f.compress(data)
 		failed := 0
 		for i := range src {
-			for _, bit := range []byte{1, 0x80} {
+			for _, bit := range []byte{1 << (i % 8)} {
 				src[i] ^= bit
 				out, err := inflate.File(src, 1<<20)
 				var fe *debug.FormatError
@@ -173,8 +173,8 @@ func TestFileDamaged(t *testing.T) {
 				src[i] ^= bit
 			}
 		}
-		if failed < len(src)*2/3 { // zstd may have no checksum
-			t.Errorf("%s: %d of %d changes are found", f.name, failed, 2*len(src))
+		if failed < len(src)/3 { // zstd may have no checksum
+			t.Errorf("%s: %d of %d changes are found", f.name, failed, len(src))
 		}
 	}
 }
@@ -215,7 +215,7 @@ func TestFileMemory(t *testing.T) {
 		"4 GiB":         {append(stream[:12:12], block(40)...), 64 << 10, debug.ErrTooLarge},
 		"192 MiB":       {append(stream[:12:12], block(31)...), 64 << 10, debug.ErrTooLarge},
 		"no window":     {append(stream[:12:12], block(41)...), 64 << 10, nil},
-		"gzip of zeros": {gzipped(make([]byte, 8<<20)), 34 << 20, nil},
+		"gzip of zeros": {gzipped(make([]byte, 2<<20)), 9 << 20, nil},
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
