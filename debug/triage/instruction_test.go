@@ -257,6 +257,9 @@ func TestNonCanonical(t *testing.T) {
 		if (c.Adjusted == triage.NonCanonical) != tt.want || tt.want && c.AdjustedAddress != tt.rbx {
 			t.Errorf("platform %#x, code %#x, rbx %#x: %d, %#x", tt.platform, tt.e.Code, tt.rbx, c.Adjusted, c.AdjustedAddress)
 		}
+		if c.NullPointer && tt.want {
+			t.Errorf("platform %#x, rbx %#x: null", tt.platform, tt.rbx)
+		}
 		for _, f := range c.BitFlips { // only in the bits that make it so
 			if (f.Address^tt.rbx)<<16 != 0 {
 				t.Errorf("rbx %#x: %+v", tt.rbx, f)

@@ -115,6 +115,9 @@ func (c *Crash) locate(m *machine, s space) {
 		c.StackOverflow = true
 		return
 	}
+	if c.faultOfProtection(m.d.System) {
+		return // the address is not known
+	}
 	// What was sent tells who sent it, not an address.
 	if strings.Contains(c.Reason, " / SI_") || !slices.ContainsFunc(memoryReasons, func(r string) bool { return strings.HasPrefix(c.Reason, r) }) {
 		return
@@ -136,7 +139,7 @@ func (c *Crash) locate(m *machine, s space) {
 	}
 	if m.thread != nil && m.thread.Stack.Data != nil {
 		if len(s) == 0 {
-			end, known = m.thread.Stack.Addr, c.Address < m.thread.Stack.Addr
+			end, known = m.thread.Stack.Addr, true
 		}
 		known = known && end <= m.thread.Stack.Addr
 	}
