@@ -185,7 +185,7 @@ func TestFixtures(t *testing.T) {
 		{"dump_syms/linux/basic.stripped", "b060ad20c6b47781552708aa192e7739fac7c84a", "x86_64", 0, "true false true false", "", ""},
 		{"dump_syms/linux/basic.dbg", "b060ad20c6b47781552708aa192e7739fac7c84a", "x86_64", 0, "false true false true", "", ""},
 		{"dump_syms/linux/basic.dwz", "b060ad20c6b47781552708aa192e7739fac7c84a", "x86_64", 0, "false true false true", "", ""},
-		{"dump_syms/linux/basic.minidebuginfo", "b060ad20c6b47781552708aa192e7739fac7c84a", "x86_64", 0, "true false true false", "", ""},
+		{"dump_syms/linux/basic.minidebuginfo", "b060ad20c6b47781552708aa192e7739fac7c84a", "x86_64", 0, "true false true true", "", ""},
 	} {
 		f := parse(t, debugtest.File(t, tt.path))
 		if string(f.CodeID()) != tt.codeID || f.Arch() != tt.arch || f.ImageBase() != tt.base || f.SOName() != tt.soName || f.Problems != nil {
