@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"salvage/debug/object/elf"
+	"salvage/debug/symbols"
 )
 
 // touch calls everything a File has.
@@ -54,6 +55,9 @@ func touch(data []byte) {
 	f.HasCode()
 	f.HasDebugInfo()
 	f.HasUnwindInfo()
+	if _, err := f.GoSymbols(func(*symbols.Batch) error { return nil }); err == nil {
+		f.HasGoTable()
+	}
 	if f.HasSymbols() != (len(f.Functions()) > 0) {
 		panic("HasSymbols")
 	}
@@ -85,8 +89,17 @@ func small() (files [][]byte) {
 		b.segments = []segment{{kind: 1, flags: 5, addr: 0x1000, of: ".text"}, {kind: 4, of: ".note.gnu.build-id"}}
 		files = append(files, b.bytes())
 		files = append(files, dynamicOnly(&b, b.big))
+		// A relocatable object: what .debug_info says is at the symbol main.
+		b.kind, b.machine, b.segments = elf.TypeRel, 3, nil
+		if b.is64 {
+			b.machine = 62
+		}
+		b.sections[0].addr = 0
+		b.sections = append(b.sections, section{name: ".debug_info", kind: 1, data: make([]byte, 16)},
+			section{name: ".rela.debug_info", kind: 4, link: 3, info: uint32(len(b.sections) + 1), data: b.word(nil, 4, 1<<32|1, 7)})
+		files = append(files, b.bytes())
 	}
-	return files
+	return append(files, goFile(nil))
 }
 
 func FuzzParse(f *testing.F) {

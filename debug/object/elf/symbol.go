@@ -264,8 +264,8 @@ func (f *File) functions(t Table) iter.Seq[Function] {
 			case len(f.Sections) > 0 && !f.sectionAt(uint64(s.Section)).executable():
 				continue
 			}
-			if f.Type == TypeRel {
-				s.Addr += f.Sections[s.Section].Addr
+			if section := f.sectionAt(uint64(s.Section)); f.Type == TypeRel && section != nil {
+				s.Addr += section.Addr
 			}
 			if s.Addr < base {
 				continue

@@ -21,13 +21,6 @@ func (s *shape) sum() (n int) {
 
 func weigh(v int) int { return clamp(v)*3 + 1 }
 
-func clamp[T int | int8](v T) T {
-	if v > 100 {
-		return 100
-	}
-	return v
-}
-
 func main() {
 	s := &shape{[]int{len(os.Args), 2, 3}}
 	defer func() { _ = s.sum() }()
@@ -37,7 +30,7 @@ func main() {
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		var pc uintptr
 		if _, err := fmt.Sscanf(in.Text(), "%x", &pc); err != nil {
-			fmt.Fprintln(os.Stderr, err, clamp(int8(pc)))
+			fmt.Fprintln(os.Stderr, err, clamp(int(pc)))
 			os.Exit(1)
 		}
 		if bias == 1 {
