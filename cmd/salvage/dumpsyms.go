@@ -20,16 +20,17 @@ import (
 	"salvage/debug/cfi"
 	"salvage/debug/demangle"
 	"salvage/debug/object"
+	"salvage/debug/object/macho"
 	"salvage/debug/symbols"
 	"salvage/debug/symcache"
 	"salvage/internal/errs"
 )
 
 type dumpSymsOptions struct {
-	output, store, verbose, kind   string
-	inlines, checkCFI, noGenerator bool
-	workers                        int
-	extra                          []string
+	output, store, arch, verbose, kind       string
+	inlines, checkCFI, noGenerator, listArch bool
+	workers                                  int
+	extra                                    []string
 }
 
 func (o *dumpSymsOptions) Options(s *config.Spec) {
@@ -41,6 +42,8 @@ func (o *dumpSymsOptions) Options(s *config.Spec) {
 	}
 	text(&o.output, "output", "o", "crash.sym", "File to write; standard output if it is - or nothing.")
 	text(&o.store, "store", "s", "symbols", "Folder to write to as FOLDER/name/id/name.sym, the layout of symbol servers.")
+	text(&o.arch, "arch", "a", "arm64", "Architecture to take of a universal (fat) Mach-O file.")
+	flag(&o.listArch, "list_arch", "Print the architectures of the files, and do nothing else.")
 	flag(&o.inlines, "inlines", "Write inlined calls as well.")
 	flag(&o.checkCFI, "check_cfi", "Fail if there are no unwind rules.")
 	flag(&o.noGenerator, "no_generator", "Do not write which program made the file.")
@@ -56,7 +59,7 @@ func (p *program) dumpSymsCommand() *cobra.Command {
 	return command(&cobra.Command{
 		Use: "dump-syms FILE...", Short: "Turn debug files into Breakpad symbol files", Args: cobra.MinimumNArgs(1),
 		Long: "Turn debug files into Breakpad symbol files (.sym), with the flags of Mozilla's dump_syms.\n\n" +
-			"FILE is an ELF or PE file, a PDB, or a .sym. Files of one module, as a library and its separate debug file or a PDB and its\n" +
+			"FILE is an ELF, PE or Mach-O file, a dSYM bundle, a PDB, or a .sym. Files of one module, as a library and its separate debug file or a PDB and its\n" +
 			"program, are merged; what a file needs is looked for where debuggers do. It fails if any of the files cannot be used.",
 	}, o, func(ctx context.Context, args []string) error { return p.dumpSyms(ctx, args, o) })
 }
@@ -78,9 +81,11 @@ func (p *program) dumpSyms(ctx context.Context, paths []string, o *dumpSymsOptio
 	frugal()
 	var modules []*module
 	var failed error
-	fail := func(path string, err error) {
-		failed = err
-		fmt.Fprintf(p.err, "salvage: %s: %s\n", path, errs.Message(err))
+	fail := func(err error) {
+		if failed = err; len(paths) > 1 {
+			fmt.Fprintf(p.err, "salvage: %s\n", errs.Message(err))
+			failed = errs.Public(errs.KindOf(err), "None of the files could be used.")
+		}
 	}
 	var open []io.Closer
 	defer func() {
@@ -89,9 +94,15 @@ func (p *program) dumpSyms(ctx context.Context, paths []string, o *dumpSymsOptio
 		}
 	}()
 	for _, path := range paths {
-		f, closers, err := openDebugFile(path)
+		if o.listArch {
+			if err := p.listArchs(path); err != nil {
+				fail(err)
+			}
+			continue
+		}
+		f, closers, err := openDebugFile(path, o.arch)
 		if err != nil {
-			fail(path, err)
+			fail(err)
 			continue
 		}
 		open = append(open, closers...)
@@ -105,12 +116,15 @@ func (p *program) dumpSyms(ctx context.Context, paths []string, o *dumpSymsOptio
 		return errs.Public(errs.Invalid, "The files are of different modules (%s), and one file can hold one. Use --store.", strings.Join(names, ", "))
 	}
 	done := 0
+	if o.listArch && failed == nil {
+		return nil
+	}
 	for _, m := range modules {
 		if err := p.dumpModule(ctx, m, o); err != nil {
 			if ctx.Err() != nil {
 				return err
 			}
-			fail(m.paths[0], err)
+			fail(err)
 			continue
 		}
 		done++
@@ -124,17 +138,69 @@ func (p *program) dumpSyms(ctx context.Context, paths []string, o *dumpSymsOptio
 	return failed
 }
 
-// openDebugFile maps and opens the file at path, and what it needs.
-func openDebugFile(path string) (f debugFile, closers []io.Closer, err error) {
+// openDebugFile maps and opens the file at path, which may be a dSYM bundle, and what it needs.
+func openDebugFile(path, arch string) (f debugFile, closers []io.Closer, err error) {
+	path, err = insideBundle(path)
+	if err != nil {
+		return f, nil, err
+	}
 	m, err := openFile(path)
 	if err != nil {
 		return f, nil, err
 	}
-	obj, err := object.Open(m.Data)
+	defer errs.Wrap(&err, "%s", path)
+	obj, err := object.OpenArch(m.Data, arch)
 	if err != nil {
 		return f, nil, errors.Join(err, m.Close())
 	}
 	return debugFile{obj, m}, []io.Closer{companions(path, obj), m}, nil
+}
+
+// insideBundle returns the debug file in the dSYM bundle at path, or path if it is none.
+func insideBundle(path string) (string, error) {
+	folder := filepath.Join(path, filepath.FromSlash(macho.DSYMFolder))
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return path, nil
+	}
+	var inside []string
+	for _, e := range entries {
+		m, err := openFile(filepath.Join(folder, e.Name()))
+		if err != nil {
+			return "", err
+		}
+		if macho.Probe(m.Data) || macho.ProbeFat(m.Data) {
+			inside = append(inside, filepath.Join(folder, e.Name()))
+		}
+		m.Close()
+	}
+	if len(inside) != 1 {
+		return "", errs.Public(errs.Invalid, "%s: the bundle has %s: name one of them.", path, plural(len(inside), "debug file"))
+	}
+	return inside[0], nil
+}
+
+// listArchs prints what dump_syms prints.
+func (p *program) listArchs(path string) (err error) {
+	inside, err := insideBundle(path)
+	if err != nil {
+		return err
+	}
+	m, err := openFile(inside)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	defer errs.Wrap(&err, "%s", path)
+	all, err := object.OpenAll(m.Data)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.out, "%s contains the following architecture(s):\n", path)
+	for _, o := range all {
+		fmt.Fprintln(p.out, o.Module.Arch)
+	}
+	return nil
 }
 
 // addFile puts a file to those of its module, the one with the most debug information first.
@@ -174,7 +240,8 @@ func addFile(all []*module, path string, f debugFile) []*module {
 	return all
 }
 
-func (p *program) dumpModule(ctx context.Context, m *module, o *dumpSymsOptions) error {
+func (p *program) dumpModule(ctx context.Context, m *module, o *dumpSymsOptions) (err error) {
+	defer errs.Wrap(&err, "%s", m.paths[0])
 	text := breakpad.Text{
 		CodeFile: m.codeFile, Info: o.extra, Inlines: o.inlines, Fallback: map[uint64]breakpad.Fallback{},
 		Name: func(linkage []byte) (string, uint32) { return demangle.Plain(string(linkage)), 0 },
@@ -195,8 +262,14 @@ func (p *program) dumpModule(ctx context.Context, m *module, o *dumpSymsOptions)
 	var report object.Report
 	source := func(emit func(*symbols.Batch) error) error {
 		for _, f := range m.files {
-			if err := f.symbols(ctx, nil, nil, &report)(emit); err != nil {
+			var r object.Report
+			if err := f.symbols(ctx, nil, nil, &r)(emit); err != nil {
 				return err
+			}
+			report.Lost += r.Lost
+			report.Problems = append(report.Problems, r.Problems...)
+			if f.HasDebugInfo || !m.files[0].HasDebugInfo { // else it was given
+				report.Needs = append(report.Needs, r.Needs...)
 			}
 		}
 		return nil
@@ -223,7 +296,7 @@ func (p *program) dumpModule(ctx context.Context, m *module, o *dumpSymsOptions)
 		text.End = fmt.Sprintf("<unknown in %s>", m.Name)
 	}
 	if o.checkCFI && (rules == nil || rules.Empty()) {
-		return errs.Public(errs.Invalid, "There are no unwind rules in it.")
+		return errs.Public(errs.Invalid, "%s: there are no unwind rules in it.", m.paths[0])
 	}
 	write := func(w io.Writer) error {
 		if err := breakpad.Write(w, cache, &text); err != nil {

@@ -317,3 +317,21 @@ func headerOf(s *symText) (h []string) {
 	}
 	return h
 }
+
+// A dSYM bundle and its image are one file, with the functions, lines and inlined calls that dump_syms found, at
+// every edge. Names of inlined functions differ: of parameters that depend on templates dump_syms has others.
+func TestDumpSymsMac(t *testing.T) {
+	bundle, image := debugtest.Path(t, "symbolic/macos/crash.dSYM"), debugtest.Path(t, "symbolic/macos/crash")
+	got, want := parseSym(t, dumpSyms(t, "--inlines", "-a", "x86_64", bundle, image)), parseSym(t, debugtest.File(t, "symbolic/macos/crash.inlines.sym"))
+	for _, s := range []*symText{got, want} {
+		for i := range s.funcs {
+			for j := range s.funcs[i].inlines {
+				_, s.funcs[i].inlines[j].text, _ = strings.Cut(s.funcs[i].inlines[j].text, " called at ")
+			}
+		}
+	}
+	differences, n := compare(got.answers(), want.answers())
+	if n < 4700 || len(differences) > 0 || len(got.blocks) < 200 || !strings.HasPrefix(got.header[0], "MODULE Mac x86_64 67E9247C814E392BA027DBDE6748FCBF0 crash") {
+		t.Errorf("%d of %d differ: %v, %d blocks, %s", len(differences), n, differences, len(got.blocks), got.header)
+	}
+}

@@ -23,7 +23,8 @@ func textFiles(t *testing.T) []string {
 		"symbolic/linux/crash.debug", "symbolic/linux/crash", "symbolic/linux/cfi_test_arm64", "symbolic/linux/cross_language_lto.debug",
 		"symbolic/linux/libjemalloc.so.debug", "symbolic/windows/crash.pdb", "symbolic/windows/CrashWithException.exe", "symbolic/windows/CrashWithException.pdb",
 		"breakpad/dump_syms_regtest.pdb", "breakpad/dump_syms_regtest64.pdb", "dump_syms/windows/basic32.dll", "dump_syms/windows/basic64.dll",
-		"dump_syms/windows/basic64-dwarf.dll", "dump_syms/linux/basic.full", "dump_syms/linux/basic.stripped", "dump_syms/windows/basic32.sym",
+		"dump_syms/windows/basic64-dwarf.dll", "symbolic/windows/arm64_test.exe", "symbolic/macos/crash", "symbolic/macos/crash.dSYM/Contents/Resources/DWARF/crash",
+		"dump_syms/linux/basic.full", "dump_syms/linux/basic.stripped", "dump_syms/windows/basic32.sym",
 		"breakpad/symbols/kernel32.pdb/BCE8785C57B44245A669896B6A19B9542/kernel32.sym", "breakpad/symbols/libc-2.13.so/F4F8DFCD5A5FB5A7CE64717E9E6AE3890/libc-2.13.so.sym",
 	} {
 		files = append(files, debugtest.Path(t, name))
