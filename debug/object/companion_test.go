@@ -100,6 +100,9 @@ func TestMade(t *testing.T) {
 				compareFiles(t, got, want)
 				compareFiles(t, openFile(t, filepath.Join(filepath.Dir(linked), "ways.debug")), want)
 				sameBytesOfRules(t, linked, plain)
+				// Rules in the debug information alone, .debug_frame.
+				frames := sample(t, compiler, "-static", version)
+				sameBytesOfRules(t, made("objcopy --only-keep-debug "+frames+" ways.debug", "objcopy -S --add-gnu-debuglink=ways.debug "+frames+" ways"), frames)
 
 				// By build id alone, and by checksum alone.
 				byID := made("objcopy --only-keep-debug %s other", "objcopy -S %s ways")

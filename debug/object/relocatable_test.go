@@ -1,6 +1,7 @@
 package object_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"salvage/debug/cfi"
+	"salvage/debug/object"
 	"salvage/debug/object/elf"
 	"salvage/internal/debugtest"
 )
@@ -80,6 +83,36 @@ func TestRelocatable(t *testing.T) {
 				if ours := answer(f.Cache, addrs[i]); place(ours) != place(theirs) && !f.padding(addrs[i], ours) {
 					t.Fatalf("%#x:\n%swant\n%s", addrs[i], ours, theirs)
 				}
+			}
+			covered := func() {
+				data, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				o, err := object.Open(data)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b := cfi.NewBuilder(cfi.CPUByName(o.Module.Arch), o.BigEndian())
+				var out bytes.Buffer
+				if err := o.Rules(b, new(object.Report)); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := b.Write(&out, o.Module.ID); err != nil {
+					t.Fatal(err)
+				}
+				c, err := cfi.Parse(out.Bytes())
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, fn := range f.functions {
+					if _, ok := c.Lookup(fn.Addr); !ok {
+						t.Errorf("no rules at %#x, of %s", fn.Addr, fn.Name)
+					}
+				}
+			}
+			if o := f.Section(".eh_frame"); o != nil && cfi.CPUByName(f.Arch()) != nil && !f.BigEndian {
+				covered()
 			}
 			if strings.Contains(tt.name, "s390x") { // which lld does not link
 				return

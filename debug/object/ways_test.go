@@ -79,6 +79,9 @@ func compareFiles(t testing.TB, got, want *file) {
 		for a := e.Addr; a < e.Addr+e.Size; a++ {
 			n++
 			ours, theirs := answer(got.Cache, a-got.ImageBase()), answer(want.Cache, a-want.ImageBase())
+			if ours == theirs {
+				ours, theirs = languages(got, a), languages(want, a)
+			}
 			if ours != theirs {
 				if differ++; differ <= 5 {
 					t.Errorf("%#x:\n%swant\n%s", a, ours, theirs)
@@ -92,6 +95,14 @@ func compareFiles(t testing.TB, got, want *file) {
 	if got.report.Lost > 0 || len(got.report.Needs) > 0 {
 		t.Errorf("lost %d: %v, needs %v", got.report.Lost, got.report.Problems, got.report.Needs)
 	}
+}
+
+// languages writes the languages of the frames at an address.
+func languages(f *file, a uint64) (text string) {
+	for _, fr := range f.Lookup(a-f.ImageBase(), nil) {
+		text += f.Cache.Function(fr).Language.String() + " "
+	}
+	return text
 }
 
 func openFile(t testing.TB, path string, folders ...string) *file {
