@@ -96,7 +96,7 @@ func OpenPackage(s *Sections, index []byte) (*Package, error) {
 	hashes := c.Sub(8 * slots)
 	rowOf := c.Sub(4 * slots)
 	ids := c.Sub(4 * columns)
-	if units > slots || columns == 0 || units > c.Len()/8/columns {
+	if columns == 0 || units > c.Len()/8/columns {
 		c.Fail("index ends outside its section", debug.ErrTruncated)
 	}
 	if err := c.Err(); err != nil {

@@ -35,7 +35,7 @@ func goProgram(t testing.TB, compiler string, flags ...string) string {
 func TestGoTable(t *testing.T) {
 	compilers := append([]string{debugtest.Program(t, "go", "go")}, filepath.SplitList(os.Getenv("SALVAGE_GO"))...)
 	for _, compiler := range compilers {
-		for _, flags := range [][]string{{"-ldflags=-s -w"}, {"-ldflags=-w"}, {"-ldflags=-s -w", "-buildmode=pie"}, {"-ldflags=-s -w -linkmode=external"}, {"-ldflags=-s -w -linkmode=external", "-buildmode=pie"}} {
+		for _, flags := range [][]string{{"-ldflags=-s -w"}, {"-ldflags=-w"}, {"-ldflags=-s -w", "-buildmode=pie"}, {"-ldflags=-s -w -linkmode=external"}, {"-ldflags=-s -w -linkmode=external -extldflags=-fuse-ld=lld", "-buildmode=pie"}} {
 			t.Run(filepath.Base(filepath.Dir(filepath.Dir(compiler)))+strings.Join(flags, ""), func(t *testing.T) {
 				path := goProgram(t, compiler, flags...)
 				f := openFile(t, path)
