@@ -56,6 +56,11 @@ dwarf() { # DWARF 5 to symcache
 	"$bin/pair" -n "$n" "salvage=$SALVAGE symcache build $CORPUS/ceph.debug -o $OUT/s.cache" "symbolic=$SYMBOLIC symcache $CORPUS/ceph.debug $OUT/p.cache"
 	sizes ceph.debug
 }
+dumpsyms() { # DWARF 5 to .sym, with inlined calls
+	tools; ceph; crate "$DUMP_SYMS" dump_syms 2.3.9
+	"$bin/pair" -n "$n" "salvage=$SALVAGE dump-syms --inlines $CORPUS/ceph.debug -o $OUT/s.sym" "dump_syms=$DUMP_SYMS --inlines $CORPUS/ceph.debug -o $OUT/p.sym"
+	(cd "$OUT" && stat -c '%s %n' s.sym p.sym)
+}
 sizes() { (cd "$CORPUS" && stat -Lc '%s %n' "$1" && cd "$OUT" && stat -c '%s %n' s.cache p.cache); }
 
 lookup() { # a million addresses in each of two files
@@ -239,7 +244,7 @@ footprint() { # size, memory after a minute of rest, start with an empty folder
 }
 
 rows=("$@")
-[ ${#rows[@]} -gt 0 ] || rows=(sym first dwarf lookup addr2line walk submit v5 search metrics config footprint)
+[ ${#rows[@]} -gt 0 ] || rows=(sym first dwarf dumpsyms lookup addr2line walk submit v5 search metrics config footprint)
 echo "$(lscpu | sed -n 's/^Model name: *//p'), $(nproc) cores, $(free -g | awk '/^Mem/{print $2}') GB, $(date +%F)"
 for row in "${rows[@]}"; do
 	echo "== $row"

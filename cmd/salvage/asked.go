@@ -25,6 +25,7 @@ type debugFile struct {
 // .sym are those alone, and its unwind rules go, likewise, to rules, which may be nil.
 func (f debugFile) symbols(ctx context.Context, asked pages, rules *cfi.Builder, rep *object.Report) symbols.Source {
 	if !breakpad.Probe(f.file.Data) {
+		f.Forget = f.file.Forget
 		return f.Symbols(ctx, rep)
 	}
 	return func(emit func(*symbols.Batch) error) error {

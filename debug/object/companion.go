@@ -86,7 +86,17 @@ func (o *Object) image() *image {
 func (o *Object) ownImage() *image {
 	switch {
 	case o.elf != nil:
-		return elfImage(o.elf)
+		m := elfImage(o.elf)
+		if section := m.section; o.Forget != nil {
+			m.section = func(name string) ([]byte, error) {
+				data, err := section(name)
+				if s := o.elf.Section(name); err == nil && s != nil && s.Flags&elf.SectionCompressed != 0 {
+					o.Forget(o.data[s.Offset : s.Offset+s.Size])
+				}
+				return data, err
+			}
+		}
+		return m
 	case o.pe != nil:
 		return peImage(o.pe)
 	}

@@ -25,6 +25,9 @@ type Object struct {
 	// only known after reading it, and true.
 	HasSymbols, HasDebugInfo bool
 	HasRules                 bool // unwind rules; likewise
+	// Forget, if set, gets the pieces of the file that were inflated, for the caller to let go of their memory. They
+	// reach to the end of the bytes that were opened. It is called on several goroutines.
+	Forget func([]byte)
 
 	data  []byte
 	elf   *elf.File
@@ -54,7 +57,7 @@ func Open(data []byte) (*Object, error) {
 		m := symbols.Module{
 			ID: f.DebugID(), CodeID: f.CodeID(), OS: "Linux", Arch: f.Arch(), Name: f.SOName(), ImageBase: f.ImageBase(),
 		}
-		return &Object{Format: "elf", Module: m, HasSymbols: f.HasSymbols(), HasDebugInfo: f.HasDebugInfo() || f.HasGoTable(), HasRules: f.HasUnwindInfo(), elf: f}, nil
+		return &Object{Format: "elf", Module: m, HasSymbols: f.HasSymbols(), HasDebugInfo: f.HasDebugInfo() || f.HasGoTable(), HasRules: f.HasUnwindInfo(), data: data, elf: f}, nil
 	case pe.Probe(data):
 		f, err := pe.Parse(data)
 		if err != nil {

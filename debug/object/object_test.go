@@ -8,10 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"salvage/debug/object"
+	"salvage/debug/object/elf"
 	"salvage/debug/symcache"
+	"salvage/internal/debugtest"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -141,4 +144,45 @@ func FuzzSymbols(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What was inflated is let go of, and what is asked for again is there again.
+func TestForget(t *testing.T) {
+	data := debugtest.File(t, "symbolic/linux/crash.debug-zlib")
+	want, _, err := build(data, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := object.Open(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	forgotten := map[string]bool{}
+	o.Forget = func(piece []byte) {
+		mu.Lock()
+		defer mu.Unlock()
+		if cap(piece) > cap(data) || &piece[:cap(piece)][cap(piece)-1] != &data[:cap(data)][cap(data)-1] {
+			t.Error("a piece that does not reach to the end")
+		}
+		forgotten[string(piece)] = true
+	}
+	f, err := elf.Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		var out bytes.Buffer
+		if _, err := symcache.Build(context.Background(), &out, &o.Module, o.Symbols(context.Background(), new(object.Report)), symcache.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if c, err := symcache.Parse(out.Bytes()); err != nil || dump(c) != dump(want) {
+			t.Fatalf("other answers, %v", err)
+		}
+	}
+	for _, name := range []string{".debug_info", ".debug_line", ".debug_str"} {
+		if raw, err := f.RawData(f.Section(name)); err != nil || len(raw) == 0 || !forgotten[string(raw)] {
+			t.Errorf("%s is kept, %v", name, err)
+		}
+	}
 }
