@@ -1,6 +1,6 @@
 // Package demangle makes linkage names readable.
 //
-// It knows Itanium C++ (leading underscore of Mach-O included) and both Rust schemes; names of other
+// It knows Itanium C++ (leading underscore of Mach-O included), both Rust schemes and Microsoft's C++; names of other
 // languages, and names that are none, come back as they are. It keeps no state and is safe for concurrent
 // use. Hostile names are bounded: in length, and in the length of what they expand to.
 package demangle
@@ -22,6 +22,9 @@ const (
 func Name(linkage string) string {
 	if len(linkage) > maxInput {
 		return linkage
+	}
+	if name, ok := msvc(linkage, msvcReadable); ok {
+		return name
 	}
 	mangled, ok := itanium(linkage)
 	if !ok {
@@ -50,6 +53,9 @@ func Plain(linkage string) string {
 		return linkage
 	}
 	base := trimClones(linkage)
+	if name, ok := msvc(base, msvcSym); ok {
+		return name
+	}
 	mangled, ok := itanium(base)
 	if !ok {
 		return base

@@ -18,7 +18,6 @@ func TestName(t *testing.T) {
 		"_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE": "core::fmt::Write::write_fmt",
 		"_RNvC6_123foo3bar": "123foo::bar",
 		"_ZZN12_GLOBAL__N_111CrashInlineEvENKUlRKN6shapes5PointEE_clES3_": "(anonymous namespace)::CrashInline()::'lambda'(shapes::Point const&)::operator()(shapes::Point const&) const",
-		"?f@@YAXXZ":  "?f@@YAXXZ",
 		"_start":     "_start",
 		"-[Foo bar]": "-[Foo bar]",
 	} {
