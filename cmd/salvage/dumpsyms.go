@@ -244,7 +244,12 @@ func (p *program) dumpModule(ctx context.Context, m *module, o *dumpSymsOptions)
 	defer errs.Wrap(&err, "%s", m.paths[0])
 	text := breakpad.Text{
 		CodeFile: m.codeFile, Info: o.extra, Inlines: o.inlines, Fallback: map[uint64]breakpad.Fallback{},
-		Name: func(linkage []byte) (string, uint32) { return demangle.Plain(string(linkage)), 0 },
+		Name: func(linkage []byte) (name string, params uint32) {
+			if name = string(linkage); m.OS == "windows" {
+				name, params = demangle.Undecorate(name, m.Arch == "x86")
+			}
+			return demangle.Plain(name), params
+		},
 		File: func(file []byte) string {
 			if len(file) == 0 || m.OS == "windows" {
 				return string(file)

@@ -6,6 +6,7 @@
 package demangle
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/ianlancetaylor/demangle"
@@ -105,3 +106,28 @@ func trimClones(name string) string {
 		}
 	}
 }
+
+// Undecorate takes off a name of C what compilers for Windows add to tell the calling convention, and returns how
+// many bytes of parameters it says: _f@8 of stdcall, @f@8 of fastcall, f@@8 of vectorcall; and on 32-bit x86 the
+// one underscore that cdecl puts before all. Other names come back as they are.
+func Undecorate(linkage string, x86 bool) (name string, params uint32) {
+	if strings.HasPrefix(linkage, "?") || strings.ContainsAny(linkage, ":(<") {
+		return linkage, 0
+	}
+	if i := strings.LastIndexByte(linkage, '@'); i > 1 && digits(linkage[i+1:]) {
+		if n, err := strconv.ParseUint(linkage[i+1:], 10, 32); err == nil {
+			switch {
+			case linkage[i-1] == '@':
+				return linkage[:i-1], uint32(n)
+			case linkage[0] == '_' || linkage[0] == '@':
+				return linkage[1:i], uint32(n)
+			}
+		}
+	}
+	if name, ok := strings.CutPrefix(linkage, "_"); ok && x86 && name != "" {
+		return name, 0
+	}
+	return linkage, 0
+}
+
+func digits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
