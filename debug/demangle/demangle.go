@@ -31,8 +31,14 @@ func Name(linkage string) string {
 	if !ok {
 		return linkage
 	}
-	name, err := demangle.ToString(mangled, demangle.MaxLength(maxOutput), demangle.LLVMStyle)
-	if err != nil {
+	var name string
+	var err error
+	if isRust(mangled) {
+		name, err = rust(mangled)
+	} else {
+		name, err = demangle.ToString(repair(mangled), demangle.MaxLength(maxOutput), demangle.LLVMStyle)
+	}
+	if err != nil || name == "" {
 		return linkage
 	}
 	return name
@@ -61,7 +67,13 @@ func Plain(linkage string) string {
 	if !ok {
 		return base
 	}
-	tree, err := demangle.ToAST(mangled, demangle.MaxLength(maxOutput))
+	if isRust(mangled) {
+		if name, err := rust(mangled); err == nil && name != "" {
+			return name
+		}
+		return base
+	}
+	tree, err := demangle.ToAST(repair(mangled), demangle.MaxLength(maxOutput))
 	if err != nil {
 		return base
 	}
