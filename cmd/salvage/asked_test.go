@@ -66,10 +66,7 @@ func TestExpect(t *testing.T) {
 		}
 	}
 	walk := func(expect bool) (*fileProvider, []byte) {
-		p, err := newFileProvider(context.Background(), []string{folder})
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := newFileProvider(context.Background(), []string{folder})
 		t.Cleanup(func() { p.Close() })
 		if expect {
 			p.expect(dump)
@@ -114,10 +111,7 @@ func TestExpect(t *testing.T) {
 		}
 	}
 	// The first question may be one that was not expected.
-	first, err := newFileProvider(context.Background(), []string{folder})
-	if err != nil {
-		t.Fatal(err)
-	}
+	first := newFileProvider(context.Background(), []string{folder})
 	defer first.Close()
 	first.expect(dump)
 	for m, asked := range first.asked {

@@ -149,10 +149,7 @@ func TestCrashpadAgainstGDB(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				p, err := newFileProvider(context.Background(), append([]string{app}, libraries...))
-				if err != nil {
-					t.Fatal(err)
-				}
+				p := newFileProvider(context.Background(), append([]string{app}, libraries...))
 				defer p.Close()
 				r := stackwalk.Walk(context.Background(), d, p, stackwalk.Options{})
 				if r.Crashing < 0 {

@@ -12,8 +12,8 @@ import (
 	"salvage/internal/debugtest"
 )
 
-// symText is a symbol file as its text has it, read by rules of its own.
-type symText struct {
+// symRecords is a symbol file as its text has it, read by rules of its own.
+type symRecords struct {
 	header  []string
 	funcs   []symFunc // by address
 	publics map[uint64]string
@@ -45,9 +45,9 @@ type cfiRow struct {
 	rules map[string]string
 }
 
-func parseSym(t *testing.T, data []byte) *symText {
+func parseSym(t *testing.T, data []byte) *symRecords {
 	t.Helper()
-	s := &symText{publics: map[uint64]string{}}
+	s := &symRecords{publics: map[uint64]string{}}
 	files, origins := map[string]string{}, map[string]string{}
 	hex := func(text string) uint64 {
 		v, err := strconv.ParseUint(text, 16, 64)
@@ -117,7 +117,7 @@ func parseSym(t *testing.T, data []byte) *symText {
 }
 
 // answers says what the file knows from each address on where that changes.
-func (s *symText) answers() map[uint64]string {
+func (s *symRecords) answers() map[uint64]string {
 	all := map[uint64]string{}
 	for i, fn := range s.funcs {
 		edges := map[uint64]bool{fn.start: true}
@@ -167,7 +167,7 @@ func at(all map[uint64]string, addrs []uint64, addr uint64) string {
 }
 
 // rules says which rules hold from each address on where that changes.
-func (s *symText) rules() map[uint64]string {
+func (s *symRecords) rules() map[uint64]string {
 	all := map[uint64]string{}
 	for _, b := range s.blocks {
 		for _, r := range b.rows {
@@ -307,7 +307,7 @@ func TestDumpSyms(t *testing.T) {
 }
 
 // headerOf returns the header without what the name of the file given decides.
-func headerOf(s *symText) (h []string) {
+func headerOf(s *symRecords) (h []string) {
 	for _, line := range s.header {
 		f := strings.Fields(line)
 		if f[0] == "MODULE" {
@@ -323,7 +323,7 @@ func headerOf(s *symText) (h []string) {
 func TestDumpSymsMac(t *testing.T) {
 	bundle, image := debugtest.Path(t, "symbolic/macos/crash.dSYM"), debugtest.Path(t, "symbolic/macos/crash")
 	got, want := parseSym(t, dumpSyms(t, "--inlines", "-a", "x86_64", bundle, image)), parseSym(t, debugtest.File(t, "symbolic/macos/crash.inlines.sym"))
-	for _, s := range []*symText{got, want} {
+	for _, s := range []*symRecords{got, want} {
 		for i := range s.funcs {
 			for j := range s.funcs[i].inlines {
 				_, s.funcs[i].inlines[j].text, _ = strings.Cut(s.funcs[i].inlines[j].text, " called at ")

@@ -44,9 +44,9 @@ func TestMacProvider(t *testing.T) {
 		}
 	}
 	for _, paths := range [][]string{{image, bundle}, {bundle, image}, {path, image}, {dir}} {
-		p, err := newFileProvider(context.Background(), paths)
-		if err != nil {
-			t.Fatal(err)
+		p := newFileProvider(context.Background(), paths)
+		if p.problems != nil {
+			t.Fatal(p.problems)
 		}
 		m := &minidump.Module{DebugID: id, DebugFile: "crash", Name: "/bin/crash"}
 		names := p.Names(m, 0xd6a)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode"
 
 	"salvage/debug"
 	"salvage/debug/breakpad"
@@ -21,20 +23,24 @@ import (
 	"salvage/debug/object/macho"
 	"salvage/debug/stackwalk"
 	"salvage/debug/symcache"
+	"salvage/internal/errs"
 )
 
 // fileProvider finds the symbols of modules in folders laid out as symbol servers are,
-// <debug file>/<DEBUGID>/<name>, and in dSYM bundles and single files of any format, whose identity is told
-// by their contents.
+// <debug file>/<DEBUGID>/<name>, in dSYM bundles and single files of any format, whose identity is told by their
+// contents, and on symbol servers.
 type fileProvider struct {
-	ctx     context.Context
-	folders []string
-	files   map[debugid.ID][]debugFile
-	closers []func() error
+	ctx      context.Context
+	folders  []string
+	files    map[debugid.ID][]debugFile
+	problems []error        // of paths that cannot be used
+	servers  *symbolServers // nil: none
+	local    bool           // look where the dump says that binaries are, and where this system has debug files
 
 	asked map[*minidump.Module]*pages // nil: not known
 
 	mu      sync.Mutex
+	closers []func() error
 	modules map[*minidump.Module]*moduleSymbols
 }
 
@@ -57,14 +63,13 @@ type moduleTables struct {
 func (p *fileProvider) expect(d *minidump.Dump) { p.asked = askedIn(d) }
 
 // newFileProvider opens paths: folders, or files.
-func newFileProvider(ctx context.Context, paths []string) (*fileProvider, error) {
+func newFileProvider(ctx context.Context, paths []string) *fileProvider {
 	p := &fileProvider{ctx: ctx, files: map[debugid.ID][]debugFile{}, modules: map[*minidump.Module]*moduleSymbols{}}
 	for _, path := range paths {
 		info, err := os.Stat(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%s: no such file or folder", path)
-		}
 		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			err = fmt.Errorf("%s: no such file or folder", path)
 		case err != nil:
 		case !info.IsDir():
 			err = p.addFile(path)
@@ -75,11 +80,10 @@ func newFileProvider(ctx context.Context, paths []string) (*fileProvider, error)
 			}
 		}
 		if err != nil {
-			p.Close()
-			return nil, err
+			p.problems = append(p.problems, err)
 		}
 	}
-	return p, nil
+	return p
 }
 
 // addBundle adds the debug files in a dSYM bundle, if path is one.
@@ -98,30 +102,56 @@ func (p *fileProvider) addBundle(path string) (found bool, err error) {
 }
 
 func (p *fileProvider) addFile(path string) error {
+	all, err := p.openAll(path)
+	for _, f := range all {
+		p.files[f.Module.ID] = append(p.files[f.Module.ID], f)
+	}
+	return err
+}
+
+// open opens a debug file that must have an id, of a universal one the architecture that has it.
+func (p *fileProvider) open(path string, id debugid.ID) (debugFile, error) {
+	all, err := p.openAll(path)
+	if err != nil {
+		return debugFile{}, err
+	}
+	is := "nothing"
+	for _, f := range all {
+		if f.Module.ID == id {
+			return f, nil
+		}
+		is = f.Module.ID.Breakpad()
+	}
+	return debugFile{}, fmt.Errorf("%s: it is for %s", path, is)
+}
+
+// openAll opens a debug file, of a universal one all architectures.
+func (p *fileProvider) openAll(path string) (files []debugFile, err error) {
 	f, err := openFile(path)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	all, err := object.OpenAll(f.Data)
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	p.mu.Lock()
 	p.closers = append(p.closers, f.Close)
 	p.mu.Unlock()
-	all, err := object.OpenAll(f.Data)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
 	for _, o := range all {
-		p.files[o.Module.ID] = append(p.files[o.Module.ID], debugFile{o, f})
+		files = append(files, debugFile{o, f})
 	}
-	return nil
+	return files, nil
 }
 
 // Close unmaps all files. Nothing that came from the provider may be used afterwards.
 func (p *fileProvider) Close() error {
-	var errs []error
+	var failed []error
 	for _, c := range p.closers {
-		errs = append(errs, c())
+		failed = append(failed, c())
 	}
-	return errors.Join(errs...)
+	return errors.Join(failed...)
 }
 
 func (p *fileProvider) module(m *minidump.Module) *moduleSymbols {
@@ -175,7 +205,7 @@ func (p *fileProvider) load(s *moduleSymbols) {
 		if err != nil {
 			s.state.Corrupt, s.state.Reason = true, err.Error()
 		} else {
-			s.names, s.state.Loaded = names, true
+			s.names, s.state.Loaded, s.state.URL = names, true, infoURL(f.file.Data)
 		}
 		if rep.Lost > 0 {
 			s.state.Corrupt = true
@@ -202,14 +232,33 @@ func (p *fileProvider) load(s *moduleSymbols) {
 	}
 }
 
-// find looks for the files of a module: those given, then those in folders.
+// find looks for the files of a module: those given, those of this system, those in folders, those of servers.
 func (p *fileProvider) find(m *minidump.Module, s *moduleSymbols) {
-	if m.DebugID.IsZero() {
-		s.state = stackwalk.Symbols{Missing: true, Reason: "the dump has no debug id for the module"}
+	name, id := debugFileName(m), m.DebugID
+	if id.IsZero() && p.servers != nil {
+		name, id = p.servers.identify(p.ctx, m)
+		s.state.DebugFile, s.state.DebugID = name, id
+	}
+	if id.IsZero() {
+		s.state.Missing, s.state.Reason = true, "the dump has no debug id for the module"
 		return
 	}
-	s.found = slices.Clone(p.files[m.DebugID])
-	problems := p.findInFolders(m, s)
+	s.found = slices.Clone(p.files[id])
+	if p.local {
+		p.findLocally(m, s)
+	}
+	var problems []error
+	if nameOfFile(name) {
+		problems = p.findInFolders(m, name, id, s)
+		if len(s.found) == 0 && p.servers != nil {
+			f, err := p.servers.get(p, m, name, id)
+			if err == nil {
+				s.found, problems = append(s.found, f), nil
+			} else if problems = append(problems, err); errors.Is(err, errs.NotFound) {
+				problems = problems[:len(problems)-1]
+			}
+		}
+	}
 	switch {
 	case len(s.found) > 0:
 	case len(problems) > 0:
@@ -219,44 +268,63 @@ func (p *fileProvider) find(m *minidump.Module, s *moduleSymbols) {
 	}
 }
 
-func (p *fileProvider) findInFolders(m *minidump.Module, s *moduleSymbols) (problems []error) {
-	// What a dump says becomes part of a path.
-	leaf := m.DebugFile[strings.LastIndexAny(m.DebugFile, `/\`)+1:]
-	if leaf == "" || leaf == "." || leaf == ".." || strings.ContainsRune(leaf, 0) {
-		return nil
+// leafName returns the part of a path behind its last separator, of whichever system.
+func leafName(path string) string { return path[strings.LastIndexAny(path, `/\`)+1:] }
+
+// debugFileName returns what symbol servers have a module's debug file under.
+func debugFileName(m *minidump.Module) string { return leafName(cmp.Or(m.DebugFile, m.Name)) }
+
+// nameOfFile reports whether a name, which a dump may tell, names a file in the folder it is put behind.
+func nameOfFile(name string) bool {
+	return name != "" && name != "." && name != ".." && !strings.ContainsAny(name, `/\`) && strings.IndexFunc(name, unicode.IsControl) < 0
+}
+
+// symName returns the name of the Breakpad symbol file of a debug file.
+func symName(name string) string {
+	if n := len(name) - len(".pdb"); n > 0 && strings.EqualFold(name[n:], ".pdb") {
+		name = name[:n]
 	}
-	base := leaf
-	if n := len(leaf) - len(".pdb"); n > 0 && strings.EqualFold(leaf[n:], ".pdb") {
-		base = leaf[:n]
+	return name + ".sym"
+}
+
+func (p *fileProvider) findInFolders(m *minidump.Module, name string, id debugid.ID, s *moduleSymbols) (problems []error) {
+	sym := symName(name)
+	names := []string{name + ".dbg", name, sym}
+	if image := leafName(m.Name); sym != name+".sym" && nameOfFile(image) {
+		names = append(names, image) // beside its PDB
 	}
 	for _, folder := range p.folders {
-		dir := filepath.Join(folder, leaf, m.DebugID.Breakpad())
-		names := []string{leaf + ".dbg", leaf, base + ".sym"}
-		if image := m.Name[strings.LastIndexAny(m.Name, `/\`)+1:]; base != leaf && image != "" && image != "." && image != ".." && !strings.ContainsRune(image, 0) {
-			names = append(names, image) // beside its PDB
-		}
+		dir := filepath.Join(folder, name, id.Breakpad())
 		for _, name := range names {
-			path := filepath.Join(dir, name)
-			f, err := openFile(path)
-			if err != nil {
+			f, err := p.open(filepath.Join(dir, name), id)
+			if errors.Is(err, errs.NotFound) {
 				continue
 			}
-			p.mu.Lock()
-			p.closers = append(p.closers, f.Close)
-			p.mu.Unlock()
-			all, err := object.OpenAll(f.Data)
-			i := slices.IndexFunc(all, func(o *object.Object) bool { return err == nil && o.Module.ID == m.DebugID })
-			if err == nil && i < 0 {
-				err = fmt.Errorf("it is for %s", all[0].Module.ID.Breakpad())
-			}
 			if err != nil {
-				problems = append(problems, fmt.Errorf("%s: %w", path, err))
+				problems = append(problems, err)
 				continue
 			}
-			s.found = append(s.found, debugFile{all[i], f})
+			s.found = append(s.found, f)
 		}
 	}
 	return problems
+}
+
+// findLocally looks for the binary where it was when the dump was written, and for its debug file where Debian and
+// gdb have them.
+func (p *fileProvider) findLocally(m *minidump.Module, s *moduleSymbols) {
+	paths := []string{m.Name}
+	if id := string(m.CodeID); len(id) > 2 && nameOfFile(id) {
+		paths = append(paths, filepath.Join("/usr/lib/debug/.build-id", id[:2], id[2:]+".debug"))
+	}
+	for _, path := range paths {
+		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		if f, err := p.open(path, m.DebugID); err == nil {
+			s.found = append(s.found, f)
+		}
+	}
 }
 
 // Rules implements stackwalk.Provider.

@@ -16,10 +16,12 @@ import (
 // HumanOptions of WriteHuman.
 type HumanOptions struct {
 	Brief bool // end behind the thread the dump is about
+	// Reasons adds, behind the threads, what would have made the stacks better.
+	Reasons bool
 }
 
 // WriteHuman writes the report as text for people: byte for byte that of minidump-stackwalk 0.27 as far as
-// the report knows what that does, with a line of ours where frames of a deep stack are left out, and the
+// the report knows what that does, with a line of ours where frames of a deep stack are left out, a part of ours if o.Reasons, and the
 // numbers of macOS' crash info in hexadecimal, where that puts 0x before decimal ones. Names and
 // paths stand in it as the dump has them, control characters included. An error is the writer's.
 func (r *Report) WriteHuman(w io.Writer, o HumanOptions) error {
@@ -33,11 +35,17 @@ func (r *Report) WriteHuman(w io.Writer, o HumanOptions) error {
 		t.thread(t.Crashing, " ("+how+")")
 		t.line("")
 	}
+	if o.Reasons && o.Brief {
+		t.reasons()
+	}
 	if !o.Brief {
 		for i := range t.Threads {
 			if i != t.Crashing && !t.Threads[i].Skipped {
 				t.thread(i, "")
 			}
+		}
+		if o.Reasons {
+			t.reasons()
 		}
 		t.modules()
 		t.streams()
@@ -296,6 +304,7 @@ func (t *text) modules() {
 		if main != nil && m.Addr == main.Addr {
 			t.printf("  (main)")
 		}
+		t.certified(m.Name)
 		t.line("")
 	}
 	t.line("\nUnloaded modules:")
@@ -304,7 +313,62 @@ func (t *text) modules() {
 		return cmp.Or(cmp.Compare(a.Addr, b.Addr), cmp.Compare(a.Size, b.Size))
 	})
 	for _, m := range unloaded {
-		t.line("0x%08x - 0x%08x  %s", m.Addr, m.Addr+uint64(m.Size)-1, leaf(m.Name))
+		t.printf("0x%08x - 0x%08x  %s", m.Addr, m.Addr+uint64(m.Size)-1, leaf(m.Name))
+		t.certified(m.Name)
+		t.line("")
+	}
+}
+
+// reasons says, for each module with frames, why names are missing, and how often its callers had to be looked
+// for because there are no unwind rules, or because they failed.
+func (t *text) reasons() {
+	type key struct{ module, why string }
+	counts := map[key]int{}
+	var order []key
+	add := func(module, why string) {
+		k := key{module, why}
+		if counts[k]++; counts[k] == 1 {
+			order = append(order, k)
+		}
+	}
+	for i := range t.Threads {
+		for k := range t.Threads[i].Frames {
+			f := &t.Threads[i].Frames[k]
+			if f.Module == nil {
+				continue
+			}
+			module := leaf(f.Module.Name)
+			if f.Function == "" && f.NoName != "" {
+				add(module, "no name: "+f.NoName)
+			}
+			how := "the stack ends"
+			if k+1 < len(t.Threads[i].Frames) {
+				how = trustTexts[t.Threads[i].Frames[k+1].Trust]
+			}
+			switch {
+			case f.Failed != nil:
+				add(module, fmt.Sprintf("unwind rules fail (%v): %s", f.Failed, how))
+			case f.NoRules:
+				add(module, "no unwind rules: "+how)
+			}
+		}
+	}
+	if order == nil {
+		return
+	}
+	t.line("\nWhat stacks lack:")
+	for _, k := range order {
+		n := "frame"
+		if counts[k] > 1 {
+			n = "frames"
+		}
+		t.line("  %s: %s (%d %s)", k.module, k.why, counts[k], n)
+	}
+}
+
+func (t *text) certified(module string) {
+	if subject, ok := t.certificate(module); ok {
+		t.printf(" (%s)", subject)
 	}
 }
 

@@ -30,6 +30,7 @@ import (
 //	threads[].total_frames      how many there were; frame_count is how many are listed
 //	frames[].no_name_reason     why function is null
 //	frames[].no_rules           true: the module has no unwind rules for the address
+//	frames[].rules_failed_reason  why its unwind rules did not lead to the caller
 //
 // Whatever bytes the dump has, the result is valid JSON in valid UTF-8. An error is the writer's.
 func (r *Report) WriteJSON(w io.Writer, pretty bool) error {
@@ -88,7 +89,7 @@ func (e *jsonReport) report() {
 		e.field("main_module", 0) // the first in the list
 		e.name("modules")
 		e.list(len(e.Modules), func(i int) { e.module(&e.Modules[i]) })
-		e.field("modules_contains_cert_info", false)
+		e.field("modules_contains_cert_info", e.anyCertificate())
 		e.field("pid", known(e.pid()))
 		e.name("proc_limits")
 		e.known(e.Dump.Linux.Limits != nil, e.limits)
@@ -281,7 +282,7 @@ func (e *jsonReport) bitFlip(f *triage.BitFlip) {
 
 func (e *jsonReport) systemInfo() {
 	s := e.system()
-	microcode, ok := e.Dump.Linux.Microcode()
+	microcode, ok := e.microcode()
 	e.object(func() {
 		e.field("cpu_arch", s.CPU.String())
 		e.field("cpu_count", int(s.Processors))
@@ -295,11 +296,15 @@ func (e *jsonReport) systemInfo() {
 func (e *jsonReport) module(m *Module) {
 	e.object(func() {
 		e.field("base_addr", e.hex(m.Addr))
-		e.field("cert_subject", nil)
+		e.field("cert_subject", known(e.certificate(m.Name)))
 		e.field("code_id", string(m.CodeID))
 		e.field("corrupt_symbols", m.Symbols.Corrupt)
-		e.field("debug_file", leaf(m.DebugFile))
-		e.field("debug_id", m.DebugID.Breakpad())
+		file, id := m.DebugFile, m.DebugID
+		if id.IsZero() && !m.Symbols.DebugID.IsZero() {
+			file, id = m.Symbols.DebugFile, m.Symbols.DebugID
+		}
+		e.field("debug_file", leaf(file))
+		e.field("debug_id", id.Breakpad())
 		e.field("end_addr", e.hex(m.End()))
 		e.field("filename", leaf(m.Name))
 		e.field("loaded_symbols", m.Symbols.Loaded)
@@ -315,7 +320,7 @@ func (e *jsonReport) module(m *Module) {
 func (e *jsonReport) unloaded(m *minidump.UnloadedModule) {
 	e.object(func() {
 		e.field("base_addr", e.hex(m.Addr))
-		e.field("cert_subject", nil)
+		e.field("cert_subject", known(e.certificate(m.Name)))
 		e.field("code_id", string(m.CodeID))
 		e.field("end_addr", e.hex(m.Addr+uint64(m.Size)))
 		e.field("filename", m.Name) // with its path
@@ -389,6 +394,9 @@ func (e *jsonReport) frame(thread, k int, registers bool) {
 					e.field(name, e.hex(values[name]))
 				}
 			})
+		}
+		if f.Failed != nil {
+			e.field("rules_failed_reason", f.Failed.Error())
 		}
 		e.field("trust", f.Trust.String())
 		e.name("unloaded_modules")

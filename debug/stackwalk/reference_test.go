@@ -51,7 +51,7 @@ var differences = []difference{
 }
 
 // additions are the keys that only we have.
-var additions = regexp.MustCompile(`\.(no_name_reason|no_rules|symbols_reason|total_frames|frames_truncated|possible_bit_flips_version|likely_\w+|is_likely_null_pointer_dereference)$|^\.crashpad\.|^\.crash_info\.exception\.`)
+var additions = regexp.MustCompile(`\.(no_name_reason|no_rules|rules_failed_reason|symbols_reason|total_frames|frames_truncated|possible_bit_flips_version|likely_\w+|is_likely_null_pointer_dereference)$|^\.crashpad\.|^\.crash_info\.exception\.`)
 
 const (
 	longest = 32 // of recorded lists

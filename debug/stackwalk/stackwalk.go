@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"salvage/debug/cfi"
+	"salvage/debug/debugid"
 	"salvage/debug/demangle"
 	"salvage/debug/minidump"
 	"salvage/debug/triage"
@@ -50,6 +51,9 @@ type Symbols struct {
 	Corrupt bool   // what was found cannot be used, or only in part
 	URL     string // where they came from
 	Reason  string // why they are missing or corrupt, for people
+	// DebugFile and DebugID are what a symbol server told of a module of which the dump does not; else zero.
+	DebugFile string
+	DebugID   debugid.ID
 }
 
 // Report is what a dump says.
@@ -60,6 +64,8 @@ type Report struct {
 	// Crashing is the index of the thread that the dump is about; −1 if it does not say.
 	Crashing int
 	Modules  []Module // in the order of the dump
+
+	notes annotations
 }
 
 // Thread is a thread with its frames.

@@ -43,6 +43,8 @@ type Frame struct {
 	Signal bool
 	// NoRules: the module is known, but has no unwind rules for Lookup.
 	NoRules bool
+	// Failed says why rules that there are did not lead to a caller; nil if they did or there are none.
+	Failed error
 }
 
 // Provider knows the modules of the process. Addresses are relative to a module's base. It must be safe
@@ -186,6 +188,7 @@ func (w *walker) caller(f *Frame) (Frame, bool) {
 			if err == nil {
 				return w.accept(f, regs, sp, TrustCFI)
 			}
+			f.Failed = err
 		}
 	}
 	if w.cpu.known != nil {
