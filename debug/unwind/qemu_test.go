@@ -33,7 +33,7 @@ type stub struct {
 	code map[uint64][]byte // by page
 }
 
-// startStub starts an arm64 program, stopped at its first instruction.
+// startStub starts a program, stopped at its first instruction.
 func startStub(t *testing.T, qemu, app string, args ...string) *stub {
 	socket := filepath.Join(t.TempDir(), "gdb")
 	cmd := exec.Command(qemu, append([]string{"-g", socket, app}, args...)...)
@@ -164,7 +164,7 @@ func image(t *testing.T, app string) (*imageProvider, *elf.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := cfi.NewBuilder(cfi.ARM64, false)
+	b := cfi.NewBuilder(cfi.CPUByName(f.Arch()), false)
 	if err := o.Rules(b, new(object.Report)); err != nil {
 		t.Fatal(err)
 	}
