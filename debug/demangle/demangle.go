@@ -73,9 +73,20 @@ func Plain(linkage string) string {
 		}
 		return base
 	}
+	if name, ok := fastPlain(mangled); ok {
+		return name
+	}
+	if name := slowPlain(mangled); name != "" {
+		return name
+	}
+	return base
+}
+
+// slowPlain asks the library; the result is empty if it does not know the name.
+func slowPlain(mangled string) string {
 	tree, err := demangle.ToAST(repair(mangled), demangle.MaxLength(maxOutput))
 	if err != nil {
-		return base
+		return ""
 	}
 	if t, ok := tree.(*demangle.Typed); ok {
 		f := t.Type
@@ -86,11 +97,7 @@ func Plain(linkage string) string {
 			f.Return = nil
 		}
 	}
-	name := demangle.ASTToString(tree, demangle.MaxLength(maxOutput))
-	if name == "" {
-		return base
-	}
-	return name
+	return demangle.ASTToString(tree, demangle.MaxLength(maxOutput))
 }
 
 var cloneSuffixes = []string{".cold", ".constprop", ".llvm", ".localalias", ".lto_priv", ".isra", ".part", ".str"}
