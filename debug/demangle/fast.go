@@ -37,9 +37,7 @@ func fastPlain(mangled string) (string, bool) {
 	}
 	if last.args != nil {
 		p.params = last.args
-		if !last.structor {
-			p.typ() // returned
-		}
+		p.typ() // returned
 	}
 	if p.rest == "v" {
 		return name + "()" + quals, !p.bad

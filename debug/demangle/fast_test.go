@@ -49,6 +49,9 @@ func TestFast(t *testing.T) {
 }
 
 func TestFastBounds(t *testing.T) {
+	if _, ok := fastPlain("_Z1f" + strings.Repeat("P", fastDepth) + "v"); ok {
+		t.Error("too deep a type is read")
+	}
 	for _, unit := range []string{"P", "1aI", "St4pairIS_S_E", "N1aI", "RK", "1a", "S_", "T_"} {
 		last := 0.0
 		for _, n := range []int{500, 1000, 2000, 4000} {

@@ -215,6 +215,9 @@ func TestMSVCName(t *testing.T) {
 		{"?f@?$A@$MH00@@QEAAXXZ", "A<1>::f()", "A<1>::f(void)"},
 		{"?f@?$A@$2UP@@01U?$Q@H@@02@@@@QEAAXXZ", "", ""}, // a member is a value without a type
 		{"?f@?$A@$2UP@@0102@@@QEAAXXZ", "A<P{2, 3}>::f()", "A<P{2, 3}>::f(void)"},
+		{"?f@U@?A0x62@ns@@QEAAXPEAU1?A0x62@2@@Z", "ns::(anonymous namespace)::U::f(ns::(anonymous namespace)::U*)", "ns::(anonymous namespace)::U::f(ns::(anonymous namespace)::U*)"},
+		{"??_9A@@7AA", "", ""},
+		{"?f@@YAX" + strings.Repeat("PA", msvcDepth) + "H@Z", "", ""},
 		{"??@0123456789abcdef0123456789abcdef@", "", ""},
 		{"?f@@YAXXZtail", "", ""},
 		{"?f@@YAXX", "", ""},
