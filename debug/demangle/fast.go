@@ -350,7 +350,7 @@ func (p *fast) index(list []string) string {
 }
 
 var fastBuiltins = [...]string{
-	'v' - 'a': "void", 'w' - 'a': "wchar_t", 'b' - 'a': "bool", 'c' - 'a': "char", 'a' - 'a': "signed char",
+	'v' - 'a': "void", 'w' - 'a': "wchar_t", 'b' - 'a': "bool", 'c' - 'a': "char", 0: "signed char",
 	'h' - 'a': "unsigned char", 's' - 'a': "short", 't' - 'a': "unsigned short", 'i' - 'a': "int", 'j' - 'a': "unsigned int",
 	'l' - 'a': "long", 'm' - 'a': "unsigned long", 'x' - 'a': "long long", 'y' - 'a': "unsigned long long",
 	'n' - 'a': "__int128", 'o' - 'a': "unsigned __int128", 'f' - 'a': "float", 'd' - 'a': "double",
