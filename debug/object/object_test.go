@@ -107,10 +107,10 @@ func TestDamage(t *testing.T) {
 			t.Fatal(err)
 		}
 		step := 1 + len(data)/20000*10 // the packages of the formats look closer
-		for n := 0; n < len(data); n += 7 * step {
+		for n := 0; n < len(data); n += 23 * step {
 			_, _, _ = build(data[:n], 1)
 		}
-		for i := 0; i < len(data); i += 3 * step {
+		for i := 0; i < len(data); i += 11 * step {
 			for _, v := range []byte{0, 0xff} {
 				bad := bytes.Clone(data)
 				bad[i] = v
