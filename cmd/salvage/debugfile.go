@@ -36,7 +36,7 @@ func companions(path string, obj *object.Object) io.Closer {
 	for more := true; more; {
 		more = false
 		for _, n := range obj.Needs() {
-			key := fmt.Sprintf("%d %s %s %x %x", n.Kind, n.Dir, n.Name, n.ID, n.BuildID)
+			key := fmt.Sprintf("%d %s %x %x", n.Kind, n, n.ID, n.BuildID)
 			if tried[key] {
 				continue
 			}
@@ -75,7 +75,7 @@ func companionPaths(from string, n object.Need) (paths []string) {
 		add(debugRoot, ".build-id", id[:2], id[2:]+".debug")
 	}
 	switch {
-	case n.Name == "" || n.Member != "": // members of archives are not looked for
+	case n.Name == "":
 	case n.Kind == object.DebugFile:
 		leaf := filepath.Base(n.Name)
 		add(dir, leaf)

@@ -184,9 +184,15 @@ func (o *Object) altNeed() *Need {
 	return nil
 }
 
-// Add gives o the bytes of a file that it needs, of split units perhaps a .dwp file that has others of o. They are
+// Add gives o the bytes of a file that it needs, of an object file perhaps the archive that it is in, of split units perhaps a .dwp file that has others of o. They are
 // aliased. It fails if they are not that file.
 func (o *Object) Add(n Need, data []byte) error {
+	if n.Member != "" {
+		var err error
+		if data, err = macho.Member(data, n.Member, n.Modified); err != nil {
+			return err
+		}
+	}
 	c, err := Open(data)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -203,6 +204,18 @@ func TestDebugMap(t *testing.T) {
 				}
 				if o.Add(n, read(t, image)) == nil {
 					t.Error("an image taken for an object file")
+				}
+				// As a member of a library it is found by its name.
+				library := filepath.Join(t.TempDir(), "lib.a")
+				if text, err := exec.Command(debugtest.Program(t, "llvm", "llvm-ar"), "rc", library, n.Name).CombinedOutput(); err != nil {
+					t.Fatalf("%v\n%s", err, text)
+				}
+				member := object.Need{Kind: object.ObjectFile, Name: library, Member: filepath.Base(n.Name)}
+				if err := o.Add(member, read(t, library)); err != nil {
+					t.Error(err)
+				}
+				if member.Member = "other.o"; o.Add(member, read(t, library)) == nil {
+					t.Error("another member taken")
 				}
 			}
 			got := deliverFrom(t, o, func(rep *object.Report) symbols.Source { return o.Symbols(context.Background(), rep) })

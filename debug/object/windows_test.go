@@ -295,7 +295,7 @@ func askJSON(t testing.TB, exe string, addrs []uint64) [][]string {
 func TestPDBFilesAgainstLLVM(t *testing.T) {
 	files := filepath.SplitList(os.Getenv("SALVAGE_LLVM_PDBS"))
 	if len(files) == 0 {
-		t.Skip("SALVAGE_LLVM_PDBS is not set")
+		t.Skip("a run by hand over other files: SALVAGE_LLVM_PDBS is not set")
 	}
 	for _, path := range files {
 		t.Run(filepath.Base(path), func(t *testing.T) {

@@ -20,7 +20,7 @@ func TestEveryPCX86(t *testing.T) {
 	qemu := debugtest.Program(t, "qemu", "qemu-i386")
 	compiler := debugtest.Program(t, "qemu", "g++-12")
 	if testing.Short() {
-		t.Skip("takes ten seconds")
+		t.Skip("-short: it takes ten seconds; the full run has it")
 	}
 	// Without frame pointers, as gcc does at -O2. The kernel's headers: gcc-multilib, which has a link to them,
 	// excludes the compiler for arm64.
