@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -123,9 +122,9 @@ func group(use, short string, subcommands ...*cobra.Command) *cobra.Command {
 	return c
 }
 
-// frugal trades processor time for memory, in a command that reads one large file and ends: the collector looks
-// more often at what is mostly bytes, which costs it little.
-func frugal() { debug.SetGCPercent(25) }
+// frugal is the share of garbage, in percent, at which the collector runs in a command that reads one large file and
+// ends: what it has is mostly bytes, so that it costs little.
+const frugal = 25
 
 // noOptions is for commands without any.
 type noOptions struct{}

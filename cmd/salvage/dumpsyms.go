@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -58,7 +59,7 @@ func (p *program) dumpSymsCommand() *cobra.Command {
 	o := new(dumpSymsOptions)
 	return command(&cobra.Command{
 		Use: "dump-syms FILE...", Short: "Turn debug files into Breakpad symbol files", Args: cobra.MinimumNArgs(1),
-		Long: "Turn debug files into Breakpad symbol files (.sym), with the flags of Mozilla's dump_syms.\n\n" +
+		Long: "Turn debug files into Breakpad symbol files (.sym). The flags are those of Mozilla's dump_syms; files by id from symbol servers, and\nrules that map source paths, are not there yet.\n\n" +
 			"FILE is an ELF, PE or Mach-O file, a dSYM bundle, a PDB, or a .sym. Files of one module, as a library and its separate debug file or a PDB and its\n" +
 			"program, are merged; what a file needs is looked for where debuggers do. It fails if any of the files cannot be used.",
 	}, o, func(ctx context.Context, args []string) error { return p.dumpSyms(ctx, args, o) })
@@ -78,7 +79,7 @@ func (p *program) dumpSyms(ctx context.Context, paths []string, o *dumpSymsOptio
 			return errs.Public(errs.Invalid, "--extra-info %q is not a keyword in capitals and a text.", info)
 		}
 	}
-	frugal()
+	defer debug.SetGCPercent(debug.SetGCPercent(frugal))
 	var modules []*module
 	var failed error
 	fail := func(err error) {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -71,12 +72,12 @@ func (p *program) symcacheBuildCommand() *cobra.Command {
 	o := new(symcacheBuildOptions)
 	return command(&cobra.Command{
 		Use: "build FILE -o OUT", Short: "Turn a debug file into a lookup file", Args: cobra.ExactArgs(1),
-		Long: "Turn a debug file into a lookup file.\n\nFILE is a Breakpad symbol file (.sym), a PDB, or an ELF or PE file: a program, a library or its separate debug file.",
+		Long: "Turn a debug file into a lookup file.\n\nFILE is a Breakpad symbol file (.sym), a PDB, or an ELF, PE or Mach-O file: a program, a library or its separate debug file.",
 	}, o, func(ctx context.Context, args []string) error { return p.symcacheBuild(ctx, args[0], o) })
 }
 
 func (p *program) symcacheBuild(ctx context.Context, path string, o *symcacheBuildOptions) (err error) {
-	frugal()
+	defer debug.SetGCPercent(debug.SetGCPercent(frugal))
 	start := time.Now()
 	in, err := openFile(path)
 	if err != nil {
