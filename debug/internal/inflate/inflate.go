@@ -7,7 +7,7 @@
 //
 // File is for files of which no size is known.
 //
-// The formats are RFC 1950 (zlib), RFC 8878 (Zstandard), RFC 1952 (gzip) and xz. Malformed input yields a
+// The formats are RFC 1950 (zlib), RFC 8878 (Zstandard), RFC 1952 (gzip), xz and Microsoft's cabinet. Malformed input yields a
 // *debug.FormatError, never a panic.
 package inflate
 

@@ -11,10 +11,10 @@ import (
 	"salvage/debug"
 )
 
-// Format returns the format of a compressed file, told from how it begins: "gzip", "zstd", "xz" or "" for
-// anything else.
+// Format returns the format of a compressed file, told from how it begins: "gzip", "zstd", "xz", "cabinet" or
+// "" for anything else.
 func Format(src []byte) string {
-	for _, f := range [][2]string{{"\x1f\x8b\x08", "gzip"}, {"\x28\xb5\x2f\xfd", "zstd"}, {xzMagic, "xz"}} {
+	for _, f := range [][2]string{{"\x1f\x8b\x08", "gzip"}, {"\x28\xb5\x2f\xfd", "zstd"}, {xzMagic, "xz"}, {cabMagic, "cabinet"}} {
 		if bytes.HasPrefix(src, []byte(f[0])) {
 			return f[1]
 		}
@@ -28,7 +28,7 @@ const (
 )
 
 // File inflates a whole file of a format that Format knows, whose inflated size is not known: gzip
-// (RFC 1952) of one or more members, Zstandard or xz. More than limit bytes give debug.ErrTooLarge, an end that
+// (RFC 1952) of one or more members, Zstandard, xz or a cabinet with one file. More than limit bytes give debug.ErrTooLarge, an end that
 // is missing debug.ErrTruncated. With any error come the bytes that were inflated before it. It allocates at
 // most four times what it returns, besides a window.
 func File(src []byte, limit uint64) ([]byte, error) {
@@ -48,6 +48,8 @@ func File(src []byte, limit uint64) ([]byte, error) {
 		}
 	case "xz":
 		r = newXZReader(src)
+	case "cabinet":
+		return cabinet(src, limit)
 	default:
 		return nil, fail("compressed file", 0, "unknown format", debug.ErrUnsupported)
 	}

@@ -231,6 +231,8 @@ func FuzzFile(f *testing.F) {
 	for _, file := range files {
 		f.Add(file.compress([]byte("salvage salvage")))
 	}
+	f.Add(cab{method: 1, reserve: true}.build([]byte("salvage salvage")))
+	f.Add(cab{skip: 3}.build([]byte("salvage salvage")))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		out, err := inflate.File(src, 1<<20)
 		var fe *debug.FormatError
