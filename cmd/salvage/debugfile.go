@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 
 	"salvage/debug/object"
 	"salvage/internal/mmap"
@@ -51,7 +52,8 @@ func companions(path string, obj *object.Object) io.Closer {
 				if err != nil {
 					continue
 				}
-				if obj.Add(n, f.Data) != nil { // another file of that name
+				data, err := object.Unpack(f.Data)
+				if err != nil || obj.Add(n, data) != nil { // another file of that name
 					f.Close()
 					continue
 				}
@@ -81,6 +83,12 @@ func companionPaths(from string, n object.Need) (paths []string) {
 		add(dir, leaf)
 		add(dir, ".debug", leaf)
 		add(debugRoot, dir, leaf)
+	case n.Kind == object.Database:
+		leaf := leafName(n.Name)
+		add(strings.ReplaceAll(n.Name, `\`, "/"))
+		add(dir, leaf)
+		add(dir, compressedName(leaf))
+		add(leaf)
 	case n.Kind == object.Supplement:
 		if filepath.IsAbs(n.Name) {
 			add(n.Name)
@@ -98,6 +106,9 @@ func companionPaths(from string, n object.Need) (paths []string) {
 	}
 	return paths
 }
+
+// compressedName is what symbol servers call a file that is in a cabinet.
+func compressedName(name string) string { return name[:max(0, len(name)-1)] + "_" }
 
 // realPath returns an absolute path without links, as files that name each other relative to themselves mean it.
 func realPath(path string) string {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,9 +30,11 @@ import (
 
 type dumpSymsOptions struct {
 	output, store, arch, verbose, kind       string
+	debugID, codeID, symbolServer            string
 	inlines, checkCFI, noGenerator, listArch bool
 	workers                                  int
-	extra                                    []string
+	extra, mapVars, mapSources, mapTemplates []string
+	mapFile                                  string
 }
 
 func (o *dumpSymsOptions) Options(s *config.Spec) {
@@ -48,8 +51,19 @@ func (o *dumpSymsOptions) Options(s *config.Spec) {
 	flag(&o.inlines, "inlines", "Write inlined calls as well.")
 	flag(&o.checkCFI, "check_cfi", "Fail if there are no unwind rules.")
 	flag(&o.noGenerator, "no_generator", "Do not write which program made the file.")
-	config.Var(s, &o.extra, "extra_info", config.ListBy("\n", config.String), config.FlagOnly(), config.Default(""), config.Example("VERSION 1.2"),
-		config.Doc("INFO record to add: a keyword in capitals and its text."))
+	list := func(dst *[]string, name, example, doc string) {
+		config.Var(s, dst, name, config.ListBy("\n", config.String), config.FlagOnly(), config.Default(""), config.Example(example), config.Doc(doc))
+	}
+	list(&o.extra, "extra_info", "VERSION 1.2", "INFO record to add: a keyword in capitals and its text.")
+	text(&o.debugID, "debug_id", "", "44E4EC8C2F41492B9369D6B9A059577C2", "FILE is the name of a PDB to fetch: its debug id.")
+	text(&o.codeID, "code_id", "", "5CFE9A8D1000", "FILE is the name of a program or library to fetch: its code id.")
+	text(&o.symbolServer, "symbol_server", "", "SRV*~/cache*https://msdl.microsoft.com/download/symbols",
+		"Where to fetch PDBs: the symbol path of Windows' debuggers. Without it, what $HOME/.dump_syms/config says.")
+	list(&o.mapVars, "mapping_var", "rev=123abc", "NAME=VALUE for {NAME} in --mapping-dest.")
+	list(&o.mapSources, "mapping_src", "^/build/src/(.*)", "Regular expression for paths of source files.")
+	list(&o.mapTemplates, "mapping_dest", "git:example.org/app:{1}:{rev}",
+		"What to call the files of the --mapping-src at the same place: {1} is a group of it, {digest} or {DIGEST} the file's SHA-512.")
+	text(&o.mapFile, "mapping_file", "", "mapping.json", `Mappings as JSON: {"variables": {}, "mappings": [{"source": "", "destination": "", "files": []}]}.`)
 	config.Var(s, &o.workers, "jobs", config.Int, config.Short("j"), config.FlagOnly(), config.Default("0"), config.Doc("Goroutines to use; 0 is one for each core."))
 	text(&o.verbose, "verbose", "", "error", "Taken for the sake of scripts, and without effect: problems are always told.")
 	text(&o.kind, "type", "t", "elf", "Taken for the sake of scripts, and without effect.")
@@ -59,9 +73,10 @@ func (p *program) dumpSymsCommand() *cobra.Command {
 	o := new(dumpSymsOptions)
 	return command(&cobra.Command{
 		Use: "dump-syms FILE...", Short: "Turn debug files into Breakpad symbol files", Args: cobra.MinimumNArgs(1),
-		Long: "Turn debug files into Breakpad symbol files (.sym). The flags are those of Mozilla's dump_syms; files by id from symbol servers, and\nrules that map source paths, are not there yet.\n\n" +
-			"FILE is an ELF, PE or Mach-O file, a dSYM bundle, a PDB, or a .sym. Files of one module, as a library and its separate debug file or a PDB and its\n" +
-			"program, are merged; what a file needs is looked for where debuggers do. It fails if any of the files cannot be used.",
+		Long: "Turn debug files into Breakpad symbol files (.sym). The flags are those of Mozilla's dump_syms.\n\n" +
+			"FILE is an ELF, PE or Mach-O file, a dSYM bundle, a PDB, a .sym, or a cabinet with one of them. Files of one module, as a library and its separate\n" +
+			"debug file, are merged; what a file needs, as the PDB of a program, and the program of a PDB, is looked for where debuggers do, a PDB on symbol\n" +
+			"servers as well. It fails if any of the files cannot be used.",
 	}, o, func(ctx context.Context, args []string) error { return p.dumpSyms(ctx, args, o) })
 }
 
@@ -78,6 +93,29 @@ func (p *program) dumpSyms(ctx context.Context, paths []string, o *dumpSymsOptio
 		if word, rest, ok := strings.Cut(info, " "); !ok || rest == "" || strings.Trim(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") != "" || word == "" {
 			return errs.Public(errs.Invalid, "--extra-info %q is not a keyword in capitals and a text.", info)
 		}
+	}
+	mappings, err := pathMappings(o.mapVars, o.mapSources, o.mapTemplates, o.mapFile)
+	if err != nil {
+		return err
+	}
+	stores, err := symbolStores(o.symbolServer)
+	if err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp("", "salvage-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	if id := cmp.Or(o.debugID, o.codeID); id != "" {
+		if len(paths) > 1 || o.debugID != "" && o.codeID != "" {
+			return errs.Public(errs.Invalid, "--debug-id or --code-id is for one FILE.")
+		}
+		path, err := findInStores(ctx, stores, paths[0], id, tmp)
+		if err != nil {
+			return err
+		}
+		paths = []string{path}
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(frugal))
 	var modules []*module
@@ -109,6 +147,9 @@ func (p *program) dumpSyms(ctx context.Context, paths []string, o *dumpSymsOptio
 		open = append(open, closers...)
 		modules = addFile(modules, path, f)
 	}
+	for _, m := range modules {
+		open = append(open, m.complete(ctx, stores, tmp)...)
+	}
 	if len(modules) > 1 && o.store == "" {
 		var names []string
 		for _, m := range modules {
@@ -121,7 +162,7 @@ func (p *program) dumpSyms(ctx context.Context, paths []string, o *dumpSymsOptio
 		return nil
 	}
 	for _, m := range modules {
-		if err := p.dumpModule(ctx, m, o); err != nil {
+		if err := p.dumpModule(ctx, m, mappings, o); err != nil {
 			if ctx.Err() != nil {
 				return err
 			}
@@ -150,7 +191,11 @@ func openDebugFile(path, arch string) (f debugFile, closers []io.Closer, err err
 		return f, nil, err
 	}
 	defer errs.Wrap(&err, "%s", path)
-	obj, err := object.OpenArch(m.Data, arch)
+	data, err := object.Unpack(m.Data)
+	if err != nil {
+		return f, nil, errors.Join(err, m.Close())
+	}
+	obj, err := object.OpenArch(data, arch)
 	if err != nil {
 		return f, nil, errors.Join(err, m.Close())
 	}
@@ -216,7 +261,7 @@ func addFile(all []*module, path string, f debugFile) []*module {
 	if name == "" {
 		name = filepath.Base(path)
 	}
-	if !f.HasDebugInfo || m.Name == "" { // the name of what runs, not that of its debug file
+	if !f.HasDebugInfo || m.Name == "" || f.Format == "pe" { // the name that what runs has or tells, not that of its debug file
 		m.Name = name
 	}
 	if f.Format == "pe" {
@@ -226,6 +271,9 @@ func addFile(all []*module, path string, f debugFile) []*module {
 		m.CodeID = f.Module.CodeID
 	}
 	m.files, m.paths = append(m.files, f), append(m.paths, path)
+	if slices.ContainsFunc(m.files, func(f debugFile) bool { return f.Format == "pe" && f.HasDebugInfo }) { // it found its PDB
+		m.files = slices.DeleteFunc(m.files, func(f debugFile) bool { return f.Format == "pdb" })
+	}
 	slices.SortStableFunc(m.files, func(a, b debugFile) int {
 		rank := func(f debugFile) int {
 			switch {
@@ -241,21 +289,71 @@ func addFile(all []*module, path string, f debugFile) []*module {
 	return all
 }
 
-func (p *program) dumpModule(ctx context.Context, m *module, o *dumpSymsOptions) (err error) {
+// complete finds what of a program and its PDB was not given.
+func (m *module) complete(ctx context.Context, stores []symbolStore, tmp string) (open []io.Closer) {
+	is := func(format string) int {
+		return slices.IndexFunc(m.files, func(f debugFile) bool { return f.Format == format })
+	}
+	if is("pdb") >= 0 && is("pe") < 0 {
+		base := strings.TrimSuffix(m.paths[0], filepath.Ext(m.paths[0]))
+		for _, ext := range []string{".dll", ".exe", ".sys"} {
+			for _, path := range []string{base + ext, compressedName(base + ext)} {
+				f, closers, err := openDebugFile(path, "")
+				open = append(open, closers...)
+				if err == nil && f.Format == "pe" && f.Module.ID == m.ID && is("pe") < 0 {
+					addFile([]*module{m}, base+ext, f)
+				}
+			}
+		}
+	}
+	i := is("pe")
+	if i < 0 {
+		return open
+	}
+	program := m.files[i]
+	for _, n := range program.Needs() {
+		if n.Kind != object.Database || is("pdb") >= 0 {
+			continue
+		}
+		path, err := findInStores(ctx, stores, leafName(n.Name), m.ID.Breakpad(), tmp)
+		if err != nil {
+			continue // then there are the program's own symbols
+		}
+		if pdb, closers, err := openDebugFile(path, ""); err == nil {
+			open = append(open, closers...)
+			addFile([]*module{m}, path, pdb)
+		}
+	}
+	return open
+}
+
+func (p *program) dumpModule(ctx context.Context, m *module, mappings []pathMapping, o *dumpSymsOptions) (err error) {
 	defer errs.Wrap(&err, "%s", m.paths[0])
+	unmapped := error(nil)
 	text := breakpad.Text{
 		CodeFile: m.codeFile, Info: o.extra, Inlines: o.inlines, Fallback: map[uint64]breakpad.Fallback{},
 		Name: func(linkage []byte) (name string, params uint32) {
 			if name = string(linkage); m.OS == "windows" {
 				name, params = demangle.Undecorate(name, m.Arch == "x86")
+				name = strings.ReplaceAll(name, "`anonymous namespace'", "(anonymous namespace)") // as dump_syms and demanglers write it
 			}
 			return demangle.Plain(name), params
 		},
 		File: func(file []byte) string {
-			if len(file) == 0 || m.OS == "windows" {
-				return string(file)
+			name := string(file)
+			if name != "" && m.OS != "windows" {
+				name = path.Clean(name) // as dump_syms does: /build/x/../y is /build/y
 			}
-			return path.Clean(string(file)) // as dump_syms does: /build/x/../y is /build/y
+			for i := range mappings {
+				switch to, ok, err := mappings[i].apply(name); {
+				case err != nil:
+					unmapped = cmp.Or(unmapped, err)
+					return name
+				case ok:
+					return to
+				}
+			}
+			return name
 		},
 	}
 	if !o.noGenerator {
@@ -315,6 +413,11 @@ func (p *program) dumpModule(ctx context.Context, m *module, o *dumpSymsOptions)
 		return err
 	}
 	p.warn(m.paths[0], &report)
+	defer func() {
+		if unmapped != nil {
+			fmt.Fprintf(p.err, "salvage: %s: not all source files have a digest: %v\n", m.paths[0], unmapped)
+		}
+	}()
 	var to []string
 	if o.output != "" && o.output != "-" {
 		to = append(to, o.output)

@@ -90,7 +90,7 @@ func (s *symbolServers) get(p *fileProvider, m *minidump.Module, name string, id
 func (s *symbolServers) fetch(p *fileProvider, from, cached string, id debugid.ID) (debugFile, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, s.timeout)
 	defer cancel()
-	res, err := ask(ctx, http.DefaultClient, from)
+	res, err := ask(ctx, http.DefaultClient, from, "salvage")
 	if err != nil {
 		return debugFile{}, err
 	}
@@ -153,12 +153,12 @@ func (l *lastByte) Write(b []byte) (int, error) {
 	return l.w.Write(b)
 }
 
-func ask(ctx context.Context, client *http.Client, from string) (*http.Response, error) {
+func ask(ctx context.Context, client *http.Client, from, agent string) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, "GET", from, nil)
 	if err != nil {
 		return nil, err
 	}
-	r.Header.Set("User-Agent", "salvage")
+	r.Header.Set("User-Agent", agent)
 	res, err := client.Do(r)
 	if err != nil {
 		return nil, errs.Public(errs.Unavailable, "%v", err)
@@ -182,7 +182,7 @@ func (s *symbolServers) identify(ctx context.Context, m *minidump.Module) (name 
 	defer cancel()
 	for _, server := range s.urls {
 		from := server.JoinPath(url.PathEscape(leaf), url.PathEscape(strings.ToUpper(string(m.CodeID))), url.PathEscape(base+".sym")).String()
-		res, err := ask(ctx, client, from)
+		res, err := ask(ctx, client, from, "salvage")
 		if err != nil {
 			s.log.say("warn", "%v", err)
 			continue

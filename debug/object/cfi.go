@@ -17,12 +17,15 @@ func (o *Object) Rules(b *cfi.Builder, rep *Report) error {
 		if o.debug != nil {
 			elfRules(o.debug.elf, b, rep)
 		}
-	case o.pe != nil:
-		peRules(o.pe, b, rep)
-	case o.pdb != nil:
-		for w := range o.pdb.FrameData() {
-			if err := b.StackWin(w); err != nil {
-				return err
+	case o.pe != nil || o.pdb != nil:
+		if o.pe != nil {
+			peRules(o.pe, b, rep)
+		}
+		if o.pdb != nil {
+			for w := range o.pdb.FrameData() {
+				if err := b.StackWin(w); err != nil {
+					return err
+				}
 			}
 		}
 	case o.macho != nil:

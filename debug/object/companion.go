@@ -36,6 +36,7 @@ const (
 	DebugFile  NeedKind = iota + 1 // separate debug file: named by .gnu_debuglink, or told by its build id
 	Supplement                     // what dwz moved out of several files: named by .gnu_debugaltlink or .debug_sup
 	SplitUnit                      // a unit of split DWARF: a .dwo file, or a .dwp that it was put into
+	Database                       // PDB of a PE file, named as its linker wrote it
 	ObjectFile                     // what a Mach-O image was linked of: its debug map names where its debug information stayed
 )
 
@@ -137,6 +138,11 @@ func (o *Object) Needs() []Need {
 	if n := o.debugNeed(); n != nil && o.debug == nil {
 		needs = append(needs, *n)
 	}
+	if o.pe != nil && o.pdb == nil {
+		if id, name := o.pe.CodeView(); !id.IsZero() && name != "" {
+			needs = append(needs, Need{Kind: Database, Name: name})
+		}
+	}
 	if n := o.altNeed(); n != nil && o.alt == nil {
 		needs = append(needs, *n)
 	}
@@ -184,8 +190,8 @@ func (o *Object) altNeed() *Need {
 	return nil
 }
 
-// Add gives o the bytes of a file that it needs, of an object file perhaps the archive that it is in, of split units perhaps a .dwp file that has others of o. They are
-// aliased. It fails if they are not that file.
+// Add gives o the bytes of a file that it needs, of an object file perhaps the archive that it is in, of split
+// units perhaps a .dwp file that has others of o. They are aliased. It fails if they are not that file.
 func (o *Object) Add(n Need, data []byte) error {
 	if n.Member != "" {
 		var err error
@@ -222,6 +228,12 @@ func (o *Object) Add(n Need, data []byte) error {
 			return other(fmt.Sprintf("not the supplementary file with the id %x", n.BuildID))
 		}
 		o.alt = elfImage(c.elf)
+	case n.Kind == Database:
+		if c.pdb == nil || c.Module.ID != o.Module.ID {
+			return other("not the PDB with the id " + o.Module.ID.Breakpad())
+		}
+		o.pdb = c.pdb
+		o.HasSymbols, o.HasDebugInfo, o.HasRules = o.HasSymbols || c.HasSymbols, o.HasDebugInfo || c.HasDebugInfo, o.HasRules || c.HasRules
 	case n.Kind == ObjectFile:
 		if c.macho == nil || !c.HasDebugInfo || c.Module.Arch != o.Module.Arch {
 			return other("no object file of this CPU with debug information")

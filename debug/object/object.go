@@ -10,6 +10,7 @@ import (
 
 	"salvage/debug"
 	"salvage/debug/breakpad"
+	"salvage/debug/internal/inflate"
 	"salvage/debug/object/elf"
 	"salvage/debug/object/macho"
 	"salvage/debug/object/pe"
@@ -92,6 +93,13 @@ func Open(data []byte) (*Object, error) {
 // Symbols returns the functions and publics of the file and its companions. It fills in rep while it runs.
 func (o *Object) Symbols(ctx context.Context, rep *Report) symbols.Source {
 	switch {
+	case o.pe != nil && o.pdb != nil:
+		return func(emit func(*symbols.Batch) error) error {
+			if err := pdbSymbols(ctx, o.pdb, rep)(emit); err != nil {
+				return err
+			}
+			return imageSymbols(ctx, o.image(), rep)(emit)
+		}
 	case o.elf != nil || o.pe != nil:
 		return imageSymbols(ctx, o.image(), rep)
 	case o.pdb != nil:
@@ -118,6 +126,14 @@ func pdbSymbols(ctx context.Context, f *pdb.File, rep *Report) symbols.Source {
 		rep.Lost += uint64(res.Skipped)
 		return err
 	}
+}
+
+// Unpack returns the file in data if that is a cabinet, as symbol servers keep files in, or another compressed file; else data.
+func Unpack(data []byte) ([]byte, error) {
+	if inflate.Format(data) == "" {
+		return data, nil
+	}
+	return inflate.File(data, maxSection)
 }
 
 // leaf returns the last part of a path of any system.
