@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"salvage/debug/object"
+	"salvage/debug/object/macho"
+	"salvage/internal/errs"
 	"salvage/internal/mmap"
 )
 
@@ -25,6 +28,52 @@ func (f files) Close() error {
 		all = append(all, m.Close())
 	}
 	return errors.Join(all...)
+}
+
+// openDebugFile maps and opens the file at path, which may be a dSYM bundle, and what it needs.
+func openDebugFile(path, arch string) (f debugFile, closers []io.Closer, err error) {
+	path, err = insideBundle(path)
+	if err != nil {
+		return f, nil, err
+	}
+	m, err := openFile(path)
+	if err != nil {
+		return f, nil, err
+	}
+	defer errs.Wrap(&err, "%s", path)
+	data, err := object.Unpack(m.Data)
+	if err != nil {
+		return f, nil, errors.Join(err, m.Close())
+	}
+	obj, err := object.OpenArch(data, arch)
+	if err != nil {
+		return f, nil, errors.Join(err, m.Close())
+	}
+	return debugFile{obj, m}, []io.Closer{companions(path, obj), m}, nil
+}
+
+// insideBundle returns the debug file in the dSYM bundle at path, or path if it is none.
+func insideBundle(path string) (string, error) {
+	folder := filepath.Join(path, filepath.FromSlash(macho.DSYMFolder))
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return path, nil
+	}
+	var inside []string
+	for _, e := range entries {
+		m, err := openFile(filepath.Join(folder, e.Name()))
+		if err != nil {
+			return "", err
+		}
+		if macho.Probe(m.Data) || macho.ProbeFat(m.Data) {
+			inside = append(inside, filepath.Join(folder, e.Name()))
+		}
+		m.Close()
+	}
+	if len(inside) != 1 {
+		return "", errs.Public(errs.Invalid, "%s: the bundle has %s: name one of them.", path, plural(len(inside), "debug file"))
+	}
+	return inside[0], nil
 }
 
 // companions adds to obj, the file at path, the other files that hold its debug information, where GDB and

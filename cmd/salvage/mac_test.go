@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"salvage/debug/debugid"
@@ -59,5 +62,48 @@ func TestMacProvider(t *testing.T) {
 		if err := p.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A bundle, and an architecture of a universal file, make the lookup file that the file itself makes.
+func TestMacArch(t *testing.T) {
+	bundle, inside := debugtest.Path(t, "symbolic/macos/crash.dSYM"), debugtest.Path(t, "symbolic/macos/crash.dSYM/Contents/Resources/DWARF/crash")
+	dsym := debugtest.File(t, "symbolic/macos/crash.dSYM/Contents/Resources/DWARF/crash")
+	other := slices.Clone(debugtest.File(t, "symbolic/macos/overlapping_funcs.dSYM/Contents/Resources/DWARF/overlapping_funcs"))
+	binary.LittleEndian.PutUint32(other[4:], 0x100000c) // arm64
+	be := binary.BigEndian
+	fat := be.AppendUint32(be.AppendUint32(nil, 0xcafebabe), 2)
+	for _, v := range []int{0x100000c, 0, 48, len(other), 0, 0x1000007, 3, 48 + len(other), len(dsym), 0} {
+		fat = be.AppendUint32(fat, uint32(v))
+	}
+	path := filepath.Join(t.TempDir(), "fat")
+	if err := os.WriteFile(path, append(append(fat, other...), dsym...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	build := func(args ...string) []byte {
+		t.Helper()
+		var stderr bytes.Buffer
+		to := filepath.Join(t.TempDir(), "symcache")
+		if code := run(append([]string{"symcache", "build", "-o", to}, args...), nil, &bytes.Buffer{}, &stderr); code != 0 {
+			t.Fatalf("%s: exit code %d: %s", args, code, &stderr)
+		}
+		data, err := os.ReadFile(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	want := build(inside)
+	for _, args := range [][]string{{bundle}, {"--arch", "x86_64", path}} {
+		if !bytes.Equal(build(args...), want) {
+			t.Errorf("%s: another lookup file", args)
+		}
+	}
+	if bytes.Equal(build("--arch", "arm64", path), want) {
+		t.Error("arm64 is the same")
+	}
+	var stderr bytes.Buffer
+	if code := run([]string{"symcache", "build", "-o", path + ".symcache", path}, nil, &bytes.Buffer{}, &stderr); code == 0 || !strings.Contains(stderr.String(), "has to be chosen: arm64, x86_64") {
+		t.Errorf("exit code %d: %s", code, &stderr)
 	}
 }

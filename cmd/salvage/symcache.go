@@ -55,41 +55,46 @@ func openFile(path string) (*mmap.File, error) {
 }
 
 type symcacheBuildOptions struct {
-	output  string
-	json    bool
-	workers int
+	output, arch string
+	json         bool
+	workers      int
 }
 
 func (o *symcacheBuildOptions) Options(s *config.Spec) {
 	config.Var(s, &o.output, "output", config.String, config.Short("o"), config.FlagOnly(), config.Example("crash.symcache"),
 		config.Doc("File to write."))
+	archOption(s, &o.arch)
 	config.Var(s, &o.json, "json", config.Bool, config.FlagOnly(), config.Default("false"), config.Doc("Print the figures as JSON."))
 	config.Var(s, &o.workers, "jobs", config.Int, config.Short("j"), config.FlagOnly(), config.Default("0"),
 		config.Doc("Goroutines to use; 0 is one for each core. The file does not depend on it."))
+}
+
+func archOption(s *config.Spec, dst *string) {
+	config.Var(s, dst, "arch", config.String, config.FlagOnly(), config.Default(""), config.Example("arm64"),
+		config.Doc("Architecture to take of a universal (fat) Mach-O file."))
 }
 
 func (p *program) symcacheBuildCommand() *cobra.Command {
 	o := new(symcacheBuildOptions)
 	return command(&cobra.Command{
 		Use: "build FILE -o OUT", Short: "Turn a debug file into a lookup file", Args: cobra.ExactArgs(1),
-		Long: "Turn a debug file into a lookup file.\n\nFILE is a Breakpad symbol file (.sym), a PDB, or an ELF, PE or Mach-O file: a program, a library or its separate debug file.",
+		Long: "Turn a debug file into a lookup file.\n\nFILE is a Breakpad symbol file (.sym), a PDB, a dSYM bundle, or an ELF, PE or Mach-O file: a program, a library or its separate debug file.",
 	}, o, func(ctx context.Context, args []string) error { return p.symcacheBuild(ctx, args[0], o) })
 }
 
 func (p *program) symcacheBuild(ctx context.Context, path string, o *symcacheBuildOptions) (err error) {
 	defer debug.SetGCPercent(debug.SetGCPercent(frugal))
 	start := time.Now()
-	in, err := openFile(path)
+	obj, closers, err := openDebugFile(path, o.arch)
 	if err != nil {
 		return err
 	}
-	defer in.Close()
+	defer func() {
+		for _, c := range closers {
+			c.Close()
+		}
+	}()
 	defer errs.Wrap(&err, "%s", path)
-	obj, err := object.Open(in.Data)
-	if err != nil {
-		return err
-	}
-	defer companions(path, obj).Close()
 	// Written under another name first: whoever has the old file mapped keeps it whole.
 	out, err := os.CreateTemp(filepath.Dir(o.output), ".symcache-*")
 	if err != nil {
@@ -98,7 +103,7 @@ func (p *program) symcacheBuild(ctx context.Context, path string, o *symcacheBui
 	defer os.Remove(out.Name())
 	defer out.Close()
 	var report object.Report
-	stats, err := symcache.Build(ctx, out, &obj.Module, debugFile{obj, in}.symbols(ctx, nil, nil, &report), symcache.Options{Workers: o.workers})
+	stats, err := symcache.Build(ctx, out, &obj.Module, obj.symbols(ctx, nil, nil, &report), symcache.Options{Workers: o.workers})
 	if err != nil {
 		return err
 	}
@@ -115,13 +120,13 @@ func (p *program) symcacheBuild(ctx context.Context, path string, o *symcacheBui
 			Lost       uint64  `json:"lost"`
 			Seconds    float64 `json:"seconds"`
 			PeakBytes  int64   `json:"peak_bytes"`
-		}{obj.Module.ID.Breakpad(), stats, len(in.Data), report.Lost, seconds, peakMemory()})
+		}{obj.Module.ID.Breakpad(), stats, len(obj.file.Data), report.Lost, seconds, peakMemory()})
 	}
 	m := obj.Module
 	w := bufio.NewWriter(p.out)
 	fmt.Fprintf(w, "%s %s %s %s\n", m.OS, m.Arch, m.ID.Breakpad(), m.Name)
 	fmt.Fprintf(w, "  %s, %s, %s, %s\n", plural(stats.Functions, "function"), plural(stats.Publics, "public"), plural(stats.Ranges, "range"), plural(stats.Scopes, "scope"))
-	fmt.Fprintf(w, "  %d bytes from %d in %.3f s, peak memory %d MB\n", stats.Bytes, len(in.Data), seconds, peakMemory()>>20)
+	fmt.Fprintf(w, "  %d bytes from %d in %.3f s, peak memory %d MB\n", stats.Bytes, len(obj.file.Data), seconds, peakMemory()>>20)
 	return w.Flush()
 }
 
