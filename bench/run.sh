@@ -23,71 +23,10 @@ crate() { [ -x "$1" ] || cargo install -q "$2" --version "$3" "${@:4}" --root "$
 
 # A file is made under another name first: what exists is whole.
 make() { [ -e "$CORPUS/$1" ] || { "${@:2}" >"$CORPUS/$1.tmp" && mv "$CORPUS/$1.tmp" "$CORPUS/$1"; }; }
-big_sym() { make big.sym "$bin/gen" sym -bytes 600000000; }
-# The largest debug file of Debian's ceph-mon-dbg, C++ with DWARF 5 in compressed sections, and the same inflated.
-ceph() {
-	[ -e "$CORPUS/ceph.debug" ] || (
-		dir=$(mktemp -d)
-		cd "$dir"
-		apt-get download -qq ceph-mon-dbg
-		dpkg-deb -x ./*.deb .
-		mv "$(find . -name '*.debug' -printf '%s %p\n' | sort -n | tail -n1 | cut -d' ' -f2-)" "$CORPUS/ceph.debug"
-		rm -r "$dir"
-	)
-	[ -e "$CORPUS/ceph.symcache" ] || "$SALVAGE" symcache build "$CORPUS/ceph.debug" -o "$CORPUS/ceph.symcache"
-}
+
 # The dumps and the program of `salvage serve --demo`.
 demo() {
 	for f in crashapp crashapp.debug inline.dmp overflow.dmp; do make "$f" gunzip -c "$here/../cmd/salvage/demo/$f.gz"; done
-}
-
-sym() { # .sym to symcache
-	tools; symbolic; big_sym
-	"$bin/pair" -n "$n" "salvage=$SALVAGE symcache build $CORPUS/big.sym -o $OUT/s.cache" "symbolic=$SYMBOLIC symcache $CORPUS/big.sym $OUT/p.cache"
-	sizes big.sym
-}
-first() { # .sym to the first answer of a cold process; symbolic has to make a symcache for it
-	tools; symbolic; big_sym
-	"$bin/pair" -n "$n" -only "wall s,cpu s,peak MB" "salvage=$SALVAGE addr2line -e $CORPUS/big.sym -f -i 100000 >/dev/null" \
-		"symbolic=sh -c '$SYMBOLIC symcache $CORPUS/big.sym $OUT/p.cache; echo 100000 >$OUT/addresses; $SYMBOLIC lookup $OUT/p.cache $OUT/addresses'"
-}
-dwarf() { # DWARF 5 to symcache
-	tools; symbolic; ceph
-	"$bin/pair" -n "$n" "salvage=$SALVAGE symcache build $CORPUS/ceph.debug -o $OUT/s.cache" "symbolic=$SYMBOLIC symcache $CORPUS/ceph.debug $OUT/p.cache"
-	sizes ceph.debug
-}
-dumpsyms() { # DWARF 5 to .sym, with inlined calls
-	tools; ceph; crate "$DUMP_SYMS" dump_syms 2.3.9
-	"$bin/pair" -n "$n" "salvage=$SALVAGE dump-syms --inlines $CORPUS/ceph.debug -o $OUT/s.sym" "dump_syms=$DUMP_SYMS --inlines $CORPUS/ceph.debug -o $OUT/p.sym"
-	(cd "$OUT" && stat -c '%s %n' s.sym p.sym)
-}
-sizes() { (cd "$CORPUS" && stat -Lc '%s %n' "$1" && cd "$OUT" && stat -c '%s %n' s.cache p.cache); }
-
-lookup() { # a million addresses in each of two files
-	tools; symbolic; big_sym; ceph
-	for f in ceph.debug big.sym; do
-		"$SALVAGE" symcache build "$CORPUS/$f" -o "$OUT/s.cache"
-		"$SYMBOLIC" symcache "$CORPUS/$f" "$OUT/p.cache"
-		"$bin/gen" addresses -n 1000000 "$OUT/s.cache" >"$OUT/addresses"
-		echo "-- $f"
-		"$bin/pair" -n "$n" -only ns_per_lookup,ns_with_names,frames,lines,allocations "salvage=$bin/lookup $OUT/s.cache $OUT/addresses" "symbolic=$SYMBOLIC lookup $OUT/p.cache $OUT/addresses"
-	done
-}
-
-addr2line() { # 100,000 addresses on standard input
-	tools; ceph
-	crate "$ADDR2LINE" addr2line 0.27.1 --features bin
-	"$bin/gen" addresses -n 100000 -base "$CORPUS/ceph.symcache" >"$OUT/addresses"
-	ask="-e $CORPUS/ceph.debug -f -i"
-	"$bin/pair" -n "$n" "salvage=$SALVAGE addr2line $ask <$OUT/addresses >$OUT/a.salvage" \
-		"llvm=llvm-addr2line $ask <$OUT/addresses >$OUT/a.llvm" \
-		"gimli=$ADDR2LINE $ask <$OUT/addresses >$OUT/a.gimli"
-	"$bin/pair" -n "$n" -only "wall s" "symcache=$SALVAGE addr2line -e $CORPUS/ceph.symcache -f -i <$OUT/addresses >$OUT/a.symcache" \
-		"debugfile=$SALVAGE addr2line $ask <$OUT/addresses >$OUT/a.salvage"
-	sed -i 's/ (discriminator [0-9]*)$//' "$OUT/a.llvm" # Salvage knows none yet
-	for peer in llvm gimli symcache; do
-		echo "lines of $peer: $(wc -l <"$OUT/a.$peer"), differing from Salvage's $(wc -l <"$OUT/a.salvage"): $(diff "$OUT/a.salvage" "$OUT/a.$peer" | grep -c '^<')"
-	done
 }
 
 walk_syms() { # a folder of .sym: of the demo's program and of the libraries here
@@ -107,26 +46,6 @@ walk_syms() { # a folder of .sym: of the demo's program and of the libraries her
 		mv "$syms.tmp" "$syms"
 		rm -r "$dir"
 	fi
-}
-walk() { # dumps to JSON, symbols as .sym in a folder
-	tools
-	crate "$STACKWALK" minidump-stackwalk 0.27.0
-	walk_syms
-	# As large as a browser's: 128 MB in place of the program's own .sym, with its MODULE line.
-	if [ ! -d "$CORPUS/bigsyms" ]; then
-		cp -r "$syms" "$CORPUS/bigsyms.tmp"
-		small=$(ls "$CORPUS"/bigsyms.tmp/crashapp*/*/*.sym)
-		"$bin/gen" sym -bytes 128000000 -module "$(head -n1 "$small")" >"$OUT/big.tmp"
-		mv "$OUT/big.tmp" "$small"
-		mv "$CORPUS/bigsyms.tmp" "$CORPUS/bigsyms"
-	fi
-	for case in "inline syms" "overflow syms" "inline bigsyms"; do
-		read -r dump folder <<<"$case"
-		echo "-- $dump.dmp, $folder ($(du -sh "$CORPUS/$folder" | cut -f1))"
-		"$bin/pair" -n "$n" "salvage=$SALVAGE stackwalk --json --output-file $OUT/w.salvage $CORPUS/$dump.dmp $CORPUS/$folder" \
-			"rust-minidump=$STACKWALK --json --no-interactive --output-file $OUT/w.peer $CORPUS/$dump.dmp $CORPUS/$folder"
-		stat -c '%s %n' "$OUT/w.salvage" "$OUT/w.peer"
-	done
 }
 
 serve() { # ADDRESS DATA ARG…: a server in the background; its id in $server
@@ -243,8 +162,10 @@ footprint() { # size, memory after a minute of rest, start with an empty folder
 	rm -rf "$OUT/data"
 }
 
+. "$here/symbols/rows.sh"
+. "$here/stackwalk/rows.sh"
 rows=("$@")
-[ ${#rows[@]} -gt 0 ] || rows=(sym first dwarf dumpsyms lookup addr2line walk submit v5 search metrics config footprint)
+[ ${#rows[@]} -gt 0 ] || rows=(sym first dwarf formats dumpsyms lookup addr2line walk submit v5 search metrics config footprint)
 echo "$(lscpu | sed -n 's/^Model name: *//p'), $(nproc) cores, $(free -g | awk '/^Mem/{print $2}') GB, $(date +%F)"
 for row in "${rows[@]}"; do
 	echo "== $row"

@@ -3,6 +3,7 @@
 //	gen sym -bytes N [-module LINE]       a .sym of a large C++ program, to standard output
 //	gen addresses -n N FILE               addresses spread evenly over the code that the symcache FILE knows
 //	gen body -bytes N DUMP                the gzip body of a submission of about N bytes, with DUMP in it
+//	gen threads -n N DUMP                 DUMP with N threads: more of its last one, with the stack of that
 //	gen v5 -n N FILE…                     a request to /symbolicate/v5: ten jobs of N frames in the modules of the symcaches
 package main
 
@@ -10,6 +11,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -32,7 +34,7 @@ func main() {
 
 func run() error {
 	if len(os.Args) < 2 {
-		return errors.New("gen sym, gen addresses, gen body or gen v5")
+		return errors.New("gen sym, gen addresses, gen body, gen threads or gen v5")
 	}
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
 	size := flags.Int64("bytes", 600e6, "about how much to write")
@@ -51,12 +53,43 @@ func run() error {
 		err = addresses(w, *n, *base, flags.Arg(0))
 	case "body":
 		err = body(w, int(*size), flags.Arg(0))
+	case "threads":
+		err = threads(w, *n, flags.Arg(0))
 	case "v5":
 		err = v5(w, *n, flags.Args())
 	default:
 		err = fmt.Errorf("no %s", os.Args[1])
 	}
 	return errors.Join(err, w.Flush())
+}
+
+// threads writes a dump whose list of threads (stream 3: a count and 48 bytes for each) is a longer one behind its end.
+func threads(w *bufio.Writer, n int, path string) error {
+	dump, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	le := binary.LittleEndian
+	for i, at := 0, le.Uint32(dump[12:]); i < int(le.Uint32(dump[8:])); i, at = i+1, at+12 {
+		entry := dump[at : at+12]
+		if le.Uint32(entry) != 3 {
+			continue
+		}
+		list := dump[le.Uint32(entry[8:]):][:le.Uint32(entry[4:])]
+		last := slices.Clone(list[len(list)-48:])
+		count := int(le.Uint32(list))
+		list = slices.Clone(list)
+		for ; count < n; count++ {
+			le.PutUint32(last, 1<<20+uint32(count)) // its id
+			list = append(list, last...)
+		}
+		le.PutUint32(list, uint32(count))
+		le.PutUint32(entry[4:], uint32(len(list)))
+		le.PutUint32(entry[8:], uint32(len(dump)))
+		_, _ = w.Write(append(dump, list...))
+		return nil
+	}
+	return errors.New("no list of threads")
 }
 
 // addresses draws n addresses, each byte of code that has an answer as likely as another.
