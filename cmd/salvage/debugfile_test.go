@@ -19,7 +19,7 @@ func TestCompanions(t *testing.T) {
 	root := debugRoot
 	defer func() { debugRoot = root }()
 	const source = "static inline __attribute__((always_inline)) int in(int n) { return n * n; }\nint main(int n, char **a) { return in(n) + (a != 0); }\n"
-	const clangSplit = "clang -gsplit-dwarf"
+	const clangSplit, mingw = "clang -gsplit-dwarf", "x86_64-w64-mingw32-gcc"
 	for _, tt := range []struct {
 		name, compile string
 		// Commands make the program p. %r is the folder of debug files, %i the place of p's build id in it.
@@ -33,6 +33,8 @@ func TestCompanions(t *testing.T) {
 		{"build id", "gcc", []string{"objcopy --only-keep-debug p p.debug", "objcopy -S p", "mkdir -p %i", "rmdir %i", "mv p.debug %i.debug"}, 0},
 		{"checksum", "gcc -Wl,--build-id=none", []string{"objcopy --only-keep-debug p p.debug", "objcopy -S --add-gnu-debuglink=p.debug p"}, 0},
 		{"wrong checksum", "gcc -Wl,--build-id=none", []string{"objcopy --only-keep-debug p p.debug", "objcopy -S --add-gnu-debuglink=p.debug p", "objcopy --compress-debug-sections p.debug"}, 1},
+		{"PE", mingw, []string{"x86_64-w64-mingw32-objcopy --only-keep-debug p p.debug", "x86_64-w64-mingw32-objcopy -S --add-gnu-debuglink=p.debug p"}, 0},
+		{"PE, another checksum", mingw, []string{"x86_64-w64-mingw32-objcopy --only-keep-debug p p.debug", "x86_64-w64-mingw32-objcopy -S --add-gnu-debuglink=p.debug p", "cp p p.debug"}, 1},
 		{"split", clangSplit, nil, 0},
 		{"split, no package", clangSplit, []string{"cp p p.dwp"}, 0},
 		{"split, gone", clangSplit, []string{"rm p.dwo"}, 1},
@@ -55,7 +57,11 @@ func TestCompanions(t *testing.T) {
 			run := func(command string) {
 				t.Helper()
 				args := strings.Fields(command)
-				cmd := exec.Command(debugtest.Program(t, "llvm", args[0]), args[1:]...)
+				thing := "llvm"
+				if strings.Contains(args[0], "mingw") {
+					thing = "mingw"
+				}
+				cmd := exec.Command(debugtest.Program(t, thing, args[0]), args[1:]...)
 				cmd.Dir, cmd.Stdin = dir, strings.NewReader(source)
 				if text, err := cmd.CombinedOutput(); err != nil {
 					t.Fatalf("%s: %v\n%s", command, err, text)
@@ -66,17 +72,20 @@ func TestCompanions(t *testing.T) {
 				run(tt.compile + " -O2 -g -gdwarf-5 -x c -c - -o p.o")
 				run("clang p.o -o p -Wl,--build-id=sha1")
 			} else {
-				run("gcc -O2 -g" + strings.TrimPrefix(tt.compile, "gcc") + " -x c - -o p")
+				compiler, flags, _ := strings.Cut(tt.compile, " ")
+				run(compiler + " -O2 -g " + flags + " -x c - -o p")
+				if compiler == mingw {
+					run("mv p.exe p")
+				}
 			}
 			data, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)
 			}
-			f, err := elf.Parse(data)
-			if err != nil {
-				t.Fatal(err)
+			id := "none"
+			if f, err := elf.Parse(data); err == nil {
+				id = hex.EncodeToString(f.BuildID()) + id
 			}
-			id := hex.EncodeToString(f.BuildID()) + "none"
 			for _, c := range tt.commands {
 				run(strings.NewReplacer("%r", debugRoot, "%d", dir[1:], "%i", filepath.Join(debugRoot, ".build-id", id[:2], strings.TrimSuffix(id[2:], "none"))).Replace(c))
 			}
