@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/hex"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,5 +112,49 @@ func TestCompanions(t *testing.T) {
 				t.Errorf("%v, %d inlined calls, %+v", err, inlines, report)
 			}
 		})
+	}
+}
+
+// A Mach-O image finds the object files that it was linked of, also those that a linker took from a library.
+func TestLinkedLibrary(t *testing.T) {
+	dir := t.TempDir()
+	run1 := func(program string, args ...string) {
+		t.Helper()
+		cmd := exec.Command(debugtest.Program(t, "llvm", program), args...)
+		cmd.Dir = dir
+		if text, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", program, err, text)
+		}
+	}
+	for name, source := range map[string]string{
+		"helper.c": "int helper(int n) {\n  return n * 3 + 1;\n}\n",
+		"start.c":  "int helper(int);\nint start(void) {\n  return helper(4);\n}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(source), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		run1("clang", "--target=x86_64-apple-macos11", "-O1", "-g", "-gdwarf-4", "-c", name)
+	}
+	run1("llvm-ar", "rcs", "libhelper.a", "helper.o")
+	run1("rm", "helper.o")
+	run1("ld64.lld-14", "-arch", "x86_64", "-platform_version", "macos", "11.0", "11.0", "-undefined", "dynamic_lookup", "-e", "_start", "-o", "image", "start.o", "libhelper.a")
+	image := filepath.Join(dir, "image")
+	o, closers, err := openDebugFile(image, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range closers {
+		defer c.Close()
+	}
+	var report object.Report
+	lines := map[string]bool{}
+	err = o.Symbols(t.Context(), &report)(func(b *symbols.Batch) error {
+		for _, l := range b.Lines {
+			lines[fmt.Sprintf("%s:%d", filepath.Base(string(b.Strings.Bytes(l.File))), l.Line)] = true
+		}
+		return nil
+	})
+	if err != nil || len(report.Needs) > 0 || !lines["helper.c:2"] || !lines["start.c:3"] {
+		t.Errorf("%v, %+v, lines %v", err, report, lines)
 	}
 }
