@@ -1,6 +1,12 @@
 package minidump
 
-import "fmt"
+import (
+	"cmp"
+	_ "embed" // streams.txt
+	"fmt"
+
+	"salvage/debug/internal/tables"
+)
 
 // StreamType says what a stream holds. The numbers are MINIDUMP_STREAM_TYPE of minidumpapiset.h and the
 // extensions of Breakpad, Crashpad, Chromium and Mozilla.
@@ -42,49 +48,13 @@ const (
 	StreamMozSoftErrors     StreamType = 0x4d7a0004
 )
 
-// The enumeration of minidumpapiset.h, from 0 and from 0x8000 (Windows CE).
-var (
-	streamNames = [...]string{
-		"Unused", "Reserved0", "Reserved1", "ThreadList", "ModuleList", "MemoryList", "Exception", "SystemInfo",
-		"ThreadExList", "Memory64List", "CommentA", "CommentW", "HandleData", "FunctionTable", "UnloadedModuleList",
-		"MiscInfo", "MemoryInfoList", "ThreadInfoList", "HandleOperationList", "Token", "JavaScriptData",
-		"SystemMemoryInfo", "ProcessVmCounters", "IptTrace", "ThreadNames",
-	}
-	windowsCENames = [...]string{
-		"ceNull", "ceSystemInfo", "ceException", "ceModuleList", "ceProcessList", "ceThreadList",
-		"ceThreadContextList", "ceThreadCallStackList", "ceMemoryVirtualList", "ceMemoryPhysicalList",
-		"ceBucketParameters", "ceProcessModuleMap", "ceDiagnosisList",
-	}
-	extensionNames = map[StreamType]string{
-		StreamBreakpadInfo: "BreakpadInfo", StreamAssertionInfo: "AssertionInfo", StreamLinuxCPUInfo: "LinuxCpuInfo",
-		StreamLinuxProcStatus: "LinuxProcStatus", StreamLinuxLSBRelease: "LinuxLsbRelease",
-		StreamLinuxCmdLine: "LinuxCmdLine", StreamLinuxEnviron: "LinuxEnviron", StreamLinuxAuxv: "LinuxAuxv",
-		StreamLinuxMaps: "LinuxMaps", StreamLinuxDSODebug: "LinuxDsoDebug", StreamCrashpadInfo: "CrashpadInfo",
-		StreamStabilityReport: "StabilityReport", StreamMozMacosCrashInfo: "MozMacosCrashInfo",
-		StreamMozMacosBootargs: "MozMacosBootargs", StreamMozLinuxLimits: "MozLinuxLimits",
-		StreamMozSoftErrors: "MozSoftErrors",
-	}
-)
+//go:embed streams.txt
+var streamNames tables.Names
 
 // Known reports whether the type has a name.
-func (t StreamType) Known() bool { return t.name() != "" }
+func (t StreamType) Known() bool { return streamNames.Name("stream", uint32(t)) != "" }
 
 // String returns the name of the type without the word "Stream", or its number.
 func (t StreamType) String() string {
-	if s := t.name(); s != "" {
-		return s
-	}
-	return fmt.Sprintf("%#x", uint32(t))
-}
-
-func (t StreamType) name() string {
-	switch {
-	case t < StreamType(len(streamNames)):
-		return streamNames[t]
-	case t >= 0x8000 && t-0x8000 < StreamType(len(windowsCENames)):
-		return windowsCENames[t-0x8000]
-	case t == 0xffff:
-		return "LastReserved"
-	}
-	return extensionNames[t]
+	return cmp.Or(streamNames.Name("stream", uint32(t)), fmt.Sprintf("%#x", uint32(t)))
 }

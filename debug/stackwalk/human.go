@@ -372,21 +372,6 @@ func (t *text) certified(module string) {
 	}
 }
 
-// The streams that minidump-stackwalk names and does not read; besides them those of Windows CE.
-var unread = map[minidump.StreamType]string{
-	0: "UnusedStream", 1: "ReservedStream0", 2: "ReservedStream1", 8: "ThreadExListStream", 10: "CommentStreamA", 11: "CommentStreamW",
-	13: "FunctionTable", 18: "HandleOperationListStream", 19: "TokenStream", 20: "JavaScriptDataStream",
-	21: "SystemMemoryInfoStream", 22: "ProcessVmCountersStream", 23: "IptTraceStream", 0xffff: "LastReservedStream",
-	minidump.StreamLinuxCmdLine: "LinuxCmdLine", minidump.StreamLinuxAuxv: "LinuxAuxv", minidump.StreamLinuxDSODebug: "LinuxDsoDebug",
-}
-
-func unreadName(t minidump.StreamType) string {
-	if name, ok := strings.CutPrefix(t.String(), "ce"); ok {
-		return "ceStream" + name
-	}
-	return unread[t]
-}
-
 // vendor returns who numbers a type of stream, as far as minidump-stackwalk knows.
 func vendor(t minidump.StreamType) string {
 	switch {
@@ -418,7 +403,7 @@ func (t *text) streams() {
 		}
 	}
 	list("Unimplemented", func(s minidump.Stream) (string, bool) {
-		name := unreadName(s.Type)
+		name := texts.Name("unread", uint32(s.Type))
 		return name + " ", name != ""
 	})
 	list("Unknown", func(s minidump.Stream) (string, bool) { return "", !s.Type.Known() })

@@ -2,12 +2,15 @@ package stackwalk
 
 import (
 	"bytes"
+	"cmp"
+	_ "embed" // names.txt
 	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"unicode/utf8"
 
+	"salvage/debug/internal/tables"
 	"salvage/debug/minidump"
 	"salvage/debug/triage"
 	"salvage/debug/unwind"
@@ -68,19 +71,8 @@ func osVersion(s *minidump.SystemInfo) string {
 	return version + " " + build
 }
 
-// The implementers and parts in the main id register of ARM processors, without revision (ARM
-// Architecture Reference Manual, MIDR; the parts of Breakpad's minidump processor).
-var (
-	armVendors = map[uint64]string{0x41: "ARM", 0x51: "Qualcomm", 0x56: "Marvell", 0x69: "Intel/Marvell"}
-	armParts   = map[uint64]string{
-		0x4100c050: "Cortex-A5", 0x4100c080: "Cortex-A8", 0x4100c090: "Cortex-A9", 0x4100c0f0: "Cortex-A15",
-		0x4100c140: "Cortex-R4", 0x4100c150: "Cortex-R5", 0x4100b360: "ARM1136", 0x4100b560: "ARM1156",
-		0x4100b760: "ARM1176", 0x4100b020: "ARM11-MPCore", 0x41009260: "ARM926", 0x41009460: "ARM946", 0x41009660: "ARM966",
-		0x510006f0: "Krait", 0x510000f0: "Scorpion",
-	}
-	// armFeatures are the bits of AT_HWCAP from bit 0 (HWCAP_… of Linux' arch/arm/include/uapi/asm/hwcap.h).
-	armFeatures = strings.Fields("swp half thumb 26bit fastmult fpa vfpv2 edsp java iwmmxt crunch thumbee neon vfpv3 vfpv3d16 tls vfpv4 idiva idivt")
-)
+//go:embed names.txt
+var texts tables.Names
 
 // cpuInfo describes the processor, where the dump does so; otherwise it returns "".
 func cpuInfo(s *minidump.SystemInfo) string {
@@ -98,18 +90,14 @@ func cpuInfo(s *minidump.SystemInfo) string {
 func armInfo(s *minidump.SystemInfo) string {
 	info := fmt.Sprintf("ARMv%d", s.Level)
 	if id := s.Features[0]; id != 0 {
-		vendor, part := armVendors[id>>24], armParts[id&0xff00fff0]
-		if vendor == "" {
-			vendor = fmt.Sprintf("vendor(0x%x)", id>>24)
+		named := func(table string, v uint64) string {
+			return " " + cmp.Or(texts.Name("arm."+table, uint32(v)), fmt.Sprintf("%s(0x%x)", table, v))
 		}
-		if part == "" {
-			part = fmt.Sprintf("part(0x%x)", id&0xff00fff0)
-		}
-		info += " " + vendor + " " + part
+		info += named("vendor", id>>24) + named("part", id&0xff00fff0)
 	}
 	var names []string
-	for bit, name := range armFeatures {
-		if s.Features[1]>>bit&1 != 0 {
+	for bit := range uint32(64) {
+		if name := texts.Name("arm.feature", bit); name != "" && s.Features[1]>>bit&1 != 0 {
 			names = append(names, name)
 		}
 	}

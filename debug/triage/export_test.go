@@ -1,6 +1,3 @@
 package triage
 
-var (
-	WindowsCodes = windows
-	WindowsName  = windowsName
-)
+var Windows, Linux, Mach = windows, linux, mach

@@ -2,10 +2,15 @@ package triage_test
 
 import (
 	"fmt"
+	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
 	"salvage/debug/minidump/minidumptest"
+	"salvage/debug/triage"
+	"salvage/internal/debugtest"
 )
 
 func linux(t *testing.T, code, flags uint32, want string) {
@@ -68,4 +73,34 @@ func TestDumpRequested(t *testing.T) {
 // MIPS numbers SIGBUS 10 and has SIGEMT at 7, but dumps are read with the numbers of the other CPUs.
 func TestMIPSSignals(t *testing.T) {
 	reason(t, minidumptest.Linux, 1, minidumptest.Exception{Code: 10, Flags: 1}, "SIGUSR1 / 0x00000001")
+}
+
+// linux.txt is what the headers of this machine's Linux say, as far as they know its names.
+func TestLinuxNamesOfHeaders(t *testing.T) {
+	defined := regexp.MustCompile(`(?m)^#define\s+([A-Z_0-9]+)\s+\(?(-?\w+)\)?\s*(?:/\*.*)?$`)
+	number := map[string]string{}
+	for _, header := range []string{"signal.h", "siginfo.h"} {
+		data, err := os.ReadFile("/usr/include/asm-generic/" + header)
+		if err != nil {
+			debugtest.Require(t, "linux", err.Error())
+		}
+		for _, m := range defined.FindAllStringSubmatch(string(data), -1) {
+			if v, err := strconv.ParseInt(m[2], 0, 64); err == nil {
+				number[m[1]] = fmt.Sprintf("%08x", uint32(v))
+			}
+		}
+	}
+	checked := 0
+	for line := range strings.Lines(string(triage.Linux)) {
+		if fields := strings.Fields(line); fields[0] != "#" && number[fields[2]] != "" {
+			if number[fields[2]] != fields[1] {
+				t.Errorf("%s is %s in the headers", strings.TrimSpace(line), number[fields[2]])
+			}
+			checked++
+		}
+	}
+	if checked < 70 {
+		t.Errorf("%d names are in the headers", checked)
+	}
+	t.Logf("%d names", checked)
 }

@@ -189,27 +189,3 @@ func RequestingThread(d *minidump.Dump) (index int, context *minidump.Context, o
 	}
 	return 0, nil, false
 }
-
-// names holds the names of a few numbers.
-type names []struct {
-	value int64
-	name  string
-}
-
-// of returns the name of value, or "".
-func (n names) of(value int64) string {
-	for _, v := range n {
-		if v.value == value {
-			return v.name
-		}
-	}
-	return ""
-}
-
-// at returns list[i], or "" beyond its end.
-func at(list []string, i uint32) string {
-	if uint64(i) < uint64(len(list)) {
-		return list[i]
-	}
-	return ""
-}

