@@ -33,6 +33,16 @@ func (f *fields) hex32() (uint32, bool) {
 	return uint32(v), ok
 }
 
+// params reads a number of bytes that a function takes off the stack, for which instructions have 16 bits: more is
+// nonsense, and 0 here.
+func (f *fields) params() (uint16, bool) {
+	v, ok := f.hex32()
+	if v > math.MaxUint16 {
+		v = 0
+	}
+	return uint16(v), ok
+}
+
 func (f *fields) dec32() (uint32, bool) {
 	v, ok := parseDec(f.next())
 	return v, ok

@@ -127,7 +127,7 @@ type merger struct {
 	strings *symbols.Strings
 	files   idTable
 	origins idTable
-	publics []public
+	publics []symbols.Public
 
 	// The old INLINE dialect, which names no call files; see part.inlineRecord.
 	originFiles map[symbols.StringID]symbols.StringID
@@ -265,14 +265,12 @@ func (m *merger) finish() (*File, error) {
 	}
 	// Arrange lets the last of equal addresses speak: with this order the greatest name, as
 	// rust-minidump has it.
-	slices.SortStableFunc(m.publics, func(a, b public) int {
+	slices.SortStableFunc(m.publics, func(a, b symbols.Public) int {
 		return cmp.Or(cmp.Compare(a.Addr, b.Addr),
-			bytes.Compare(m.strings.Bytes(a.Name), m.strings.Bytes(b.Name)), cmp.Compare(a.params, b.params))
+			bytes.Compare(m.strings.Bytes(a.Name), m.strings.Bytes(b.Name)), cmp.Compare(a.Params, b.Params))
 	})
 	batch := symbols.NewBatch(m.strings)
-	for _, s := range m.publics {
-		batch.Publics = append(batch.Publics, s.Public)
-	}
+	batch.Publics = append(batch.Publics, m.publics...)
 	return &m.file, m.Batch(batch)
 }
 

@@ -16,7 +16,7 @@ type part struct {
 	file       File // with counts and what MODULE and INFO say
 	bad        []badLine
 	batch      *symbols.Batch
-	publics    []public
+	publics    []symbols.Public
 	defs       []definition
 	old        []oldInline
 	cfiRecords []CFI
@@ -35,11 +35,6 @@ type part struct {
 type badLine struct {
 	line       uint64
 	kind, text string
-}
-
-type public struct {
-	symbols.Public
-	params uint32
 }
 
 // definition is a FILE or INLINE_ORIGIN record.
@@ -266,7 +261,7 @@ func (p *part) function(f *fields) bool {
 	}
 	addr, ok1 := parseHex(first, 16)
 	size, ok2 := f.hex64()
-	_, ok3 := f.hex32() // size of the parameters
+	params, ok3 := f.params()
 	p.inFunc, p.skipFunc = false, true
 	if !ok1 || !ok2 || !ok3 {
 		return false
@@ -288,7 +283,7 @@ func (p *part) function(f *fields) bool {
 	}
 	lines, inlines := uint32(len(p.batch.Lines)), uint32(len(p.batch.Inlines))
 	p.batch.Functions = append(p.batch.Functions, symbols.Function{
-		Addr: addr, Size: size, Name: p.name(name),
+		Addr: addr, Size: size, Name: p.name(name), Params: params,
 		Lines: symbols.Span{Lo: lines, Hi: lines}, Inlines: symbols.Span{Lo: inlines, Hi: inlines},
 	})
 	return true
@@ -391,13 +386,13 @@ func (p *part) publicRecord(f *fields) bool {
 		first = f.next()
 	}
 	addr, ok1 := parseHex(first, 16)
-	params, ok2 := f.hex32()
+	params, ok2 := f.params()
 	if !ok1 || !ok2 {
 		return false
 	}
 	p.file.Counts.Publics++
 	if p.batch != nil {
-		p.publics = append(p.publics, public{symbols.Public{Addr: addr, Name: p.name(f.text())}, params})
+		p.publics = append(p.publics, symbols.Public{Addr: addr, Name: p.name(f.text()), Params: params})
 	}
 	return true
 }

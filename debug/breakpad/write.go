@@ -339,6 +339,7 @@ func (x *writer) piece(p *piece) {
 	x.fallback(p.start)
 	fn := x.c.Function(p.fn)
 	n := *x.name(p.fn)
+	n.params = max(n.params, uint32(fn.Params))
 	at := x.shared[fn.Addr]
 	if fn.Public {
 		x.symbol("PUBLIC", at.publics > 1, fn.Addr, 0, n)

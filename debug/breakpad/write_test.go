@@ -68,6 +68,8 @@ func TestWrite(t *testing.T) {
 			breakpad.Text{Inlines: true}, "", "FILE 0 a.c\nFILE 1 b.h\nINLINE_ORIGIN 0 in\nINLINE_ORIGIN 1 deep\nFUNC 10 40 0 f\nINLINE 0 5 0 0 18 10 30 8\nINLINE 1 9 1 1 1c 4\n10 8 4 0\n18 4 9 1\n1c 4 20 1\n20 8 10 1\n28 8 0 0\n30 8 9 1\n"},
 		{"the same without them", linux, "FILE 0 a.c\nFILE 1 b.h\nINLINE_ORIGIN 0 in\nINLINE_ORIGIN 1 deep\nFUNC 10 40 0 f\nINLINE 0 5 0 0 18 10 30 8\nINLINE 1 9 1 1 1c 4\n10 8 4 0\n18 4 9 1\n1c 4 20 1\n20 8 10 1\n28 8 0 0\n30 8 9 1\n",
 			breakpad.Text{}, "", "FILE 0 a.c\nFUNC 10 40 0 f\n10 8 4 0\n18 10 5 0\n30 8 5 0\n"},
+		{"parameters", linux, "FUNC 10 10 c f\nFUNC 20 10 10000 g\nFUNC m 30 10 ffff h\nPUBLIC 40 8 p\nPUBLIC 50 ffffffff q\n", breakpad.Text{}, "",
+			"FUNC 10 10 c f\nFUNC 20 10 0 g\nFUNC 30 10 ffff h\nPUBLIC 40 8 p\nPUBLIC 50 0 q\n"},
 		{"nameless", linux, "FUNC 10 10 0 @\n10 10 1 0\nFILE 0 a\x01b\n", breakpad.Text{}, "", "FILE 0 ab\nFUNC 10 10 0 <name omitted>\n10 10 1 0\n"},
 	} {
 		got := write(t, tt.module, tt.in, &tt.text)

@@ -59,20 +59,20 @@ func (b *Builder) StackWin(w breakpad.Win) error {
 	return nil
 }
 
-// Params returns how many bytes of parameters the function takes that STACK WIN rules are for, 0 if the rules are
-// others.
-func (r Rules) Params() uint64 {
+// Params returns how many bytes of parameters the function takes that STACK WIN rules are for, or false if the rules
+// are others.
+func (r Rules) Params() (uint64, bool) {
 	d := decoder{r.code}
 	d.byte() // flags
 	d.rule()
 	for reg := d.byte(); reg != 0; reg = d.byte() {
 		if rule := d.rule(); reg == X86CalleeParams+1 && r.cpu == X86 {
 			e := evaluation{rules: r, callee: new(Registers)}
-			v, _ := e.value(rule)
-			return v
+			v, err := e.value(rule)
+			return v, err == nil
 		}
 	}
-	return 0
+	return 0, false
 }
 
 // flushWin puts the STACK WIN records before what was added already, in the order of precedence: frame data,

@@ -130,13 +130,15 @@ func TestStackWinPrecedence(t *testing.T) {
 	if bad != 0 {
 		t.Errorf("%d bad records", bad)
 	}
-	if r, _ := c.Lookup(0x12); r.Params() != 0 {
-		t.Errorf("parameters %d", r.Params())
+	r, _ := c.Lookup(0x12)
+	if n, ok := r.Params(); n != 0 || !ok {
+		t.Errorf("parameters %d", n)
 	}
 	c, _ = win(t, "STACK WIN 4 30 10 0 0 1c 0 0 0 "+program(3)+"STACK CFI INIT 0 10 .cfa: $esp 4 + .ra: 1\n")
 	for addr, n := range map[uint64]uint64{0x30: 0x1c, 0: 0} {
-		if r, ok := c.Lookup(addr); !ok || r.Params() != n {
-			t.Errorf("at %#x: parameters %d, want %d", addr, r.Params(), n)
+		r, ok := c.Lookup(addr)
+		if got, are := r.Params(); !ok || got != n || are != (n > 0) {
+			t.Errorf("at %#x: parameters %d %v, want %d", addr, got, are, n)
 		}
 	}
 }

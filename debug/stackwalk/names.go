@@ -11,7 +11,8 @@ func NamesOf(c *symcache.Cache, addr uint64) []Name {
 	}
 	names := make([]Name, len(frames))
 	for i, f := range frames {
-		names[i] = Name{Function: string(c.Name(f)), File: string(c.File(f)), Line: f.Line, Start: c.Function(f).Addr}
+		fn := c.Function(f)
+		names[i] = Name{Function: string(c.Name(f)), File: string(c.File(f)), Line: f.Line, Start: fn.Addr, Params: fn.Params}
 	}
 	names[0].LineStart = start
 	return names

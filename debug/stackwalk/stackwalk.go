@@ -9,8 +9,10 @@ package stackwalk
 import (
 	"cmp"
 	"context"
+	"math"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 
 	"salvage/debug/cfi"
@@ -40,6 +42,7 @@ type Name struct {
 	File     string // path of the source; empty if unknown
 	Line     uint32 // 0: unknown
 	Start    uint64 // of the function, relative to the module; of the function itself only
+	Params   uint16 // bytes of parameters on the stack, of x86; of the function itself only; 0: not known
 	// LineStart is where the code of the line begins, relative to the module; of the innermost only.
 	LineStart uint64
 }
@@ -188,12 +191,31 @@ func Walk(ctx context.Context, d *minidump.Dump, p Provider, o Options) *Report 
 // functions adds to a Provider what package unwind asks besides.
 type functions struct{ Provider }
 
-func (p functions) Function(m *minidump.Module, addr uint64) (start uint64, known bool) {
+func (p functions) Function(m *minidump.Module, addr uint64) (start, params uint64, known bool) {
 	names := p.Names(m, addr)
 	if len(names) == 0 {
-		return 0, false
+		return 0, 0, false
 	}
-	return names[len(names)-1].Start, true
+	f := &names[len(names)-1]
+	if params = uint64(f.Params); params == 0 {
+		params = paramsInName(f.Function)
+	}
+	return f.Start, params, true
+}
+
+// registerParams is how many bytes of parameters fastcall and vectorcall pass in ecx and edx, as far as they fit.
+const registerParams = 8
+
+// paramsInName returns how many bytes of parameters lie on the stack by a linkage name of Windows on x86.
+func paramsInName(linkage string) uint64 {
+	_, params := demangle.Undecorate(linkage, true)
+	if params > math.MaxUint16 {
+		return 0 // no instruction takes off as many
+	}
+	if strings.HasPrefix(linkage, "@") || strings.Contains(linkage, "@@") {
+		params -= min(params, registerParams)
+	}
+	return uint64(params)
 }
 
 // walk is what one goroutine keeps.

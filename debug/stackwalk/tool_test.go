@@ -91,7 +91,7 @@ func (k *made) dump(r *rand.Rand) (dump []byte, symbols string, lr uint64) {
 	arch, _, _ := strings.Cut(k.name, " ")
 	fmt.Fprintf(&text, "MODULE Linux %s 0102030405060708090A0B0C0D0E0F101 prog\n", arch)
 	for addr := uint64(0x1000); addr < 0x9000; addr += 0x1000 {
-		fmt.Fprintf(&text, "FUNC %x 100 0 f%x\n", addr, addr)
+		fmt.Fprintf(&text, "FUNC %x 100 %x f%x\n", addr, addr>>10&12, addr)
 	}
 	for addr := uint64(0x1000); addr < 0x9000; addr += 0x1000 {
 		text.WriteString(k.rules(r, addr))

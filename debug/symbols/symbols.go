@@ -60,8 +60,9 @@ type Function struct {
 	Addr, Size uint64   // relative to the image base
 	Name       StringID // linkage name where the format has one
 	Language   Language
-	Lines      Span // of Batch.Lines
-	Inlines    Span // of Batch.Inlines
+	Params     uint16 // bytes of parameters on the stack, of x86; 0: none, or unknown
+	Lines      Span   // of Batch.Lines
+	Inlines    Span   // of Batch.Inlines
 }
 
 // Line says which source line Size bytes of code from Addr come from.
@@ -87,6 +88,7 @@ type Inline struct {
 type Public struct {
 	Addr, Size uint64
 	Name, File StringID
+	Params     uint16 // as of a Function
 }
 
 // Batch is a group of functions with all they refer to. Whoever receives a batch owns it.

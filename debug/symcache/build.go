@@ -34,6 +34,7 @@ type block struct {
 	rows    []byte // see appendRow
 	scopes  []symbols.Scope
 	publics []symbols.Public
+	params  map[int]uint16 // of functions that have any
 	repairs symbols.Repairs
 }
 
@@ -154,6 +155,12 @@ func (b *block) fill(f *symbols.Flattener, scratch *block, batch *symbols.Batch)
 			fn.Size = 0
 		}
 		f.Flatten(batch, fn)
+		if fn.Params > 0 {
+			if b.params == nil {
+				b.params = map[int]uint16{}
+			}
+			b.params[i] = fn.Params
+		}
 		b.funcs[i] = function{fn.Addr, fn.Size, uint32(len(rows)), uint32(len(scopes))}
 		var before row
 		for _, r := range f.Rows {

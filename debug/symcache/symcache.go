@@ -22,7 +22,7 @@ import (
 // format of the files. Revision counts changes of the builder that change its output.
 //
 // Version history: 1 first version; 2 ranges as differences, in blocks under a directory, extents apart.
-var format = tables.Format{Name: "symcache", Magic: [4]byte{'S', 'L', 'V', 'S'}, Version: 2, Revision: 1}
+var format = tables.Format{Name: "symcache", Magic: [4]byte{'S', 'L', 'V', 'S'}, Version: 2, Revision: 2}
 
 // Tables; see FORMAT.md.
 const (
@@ -50,6 +50,7 @@ const (
 	flagPDB20     = 1 // in meta
 	flagPublic    = 1 // in functions, above the language
 	languageShift = 8
+	paramsShift   = 16
 )
 
 // Frame is one function at an address: handles into the cache, not text. The zero value is not valid.
@@ -64,8 +65,9 @@ type Frame struct {
 type Function struct {
 	Addr, Size uint64 // Size 0: unknown, as for a public without one
 	Language   symbols.Language
-	Public     bool // known from a symbol table only
-	HasAddr    bool // false for functions that are only ever inlined
+	Params     uint16 // bytes of parameters on the stack, of x86; 0: none, or unknown
+	Public     bool   // known from a symbol table only
+	HasAddr    bool   // false for functions that are only ever inlined
 }
 
 // Cache is an opened file.
@@ -182,7 +184,7 @@ func (c *Cache) Function(f Frame) Function {
 		return Function{}
 	}
 	flags := u32(r, 1)
-	fn := Function{Language: symbols.Language(flags >> languageShift), Public: flags&flagPublic != 0}
+	fn := Function{Language: symbols.Language(flags >> languageShift), Params: uint16(flags >> paramsShift), Public: flags&flagPublic != 0}
 	if uint64(f.function) < uint64(len(c.extents)/extentSize) {
 		e := c.extents[int(f.function)*extentSize:]
 		fn.Addr, fn.Size, fn.HasAddr = binary.LittleEndian.Uint64(e), binary.LittleEndian.Uint64(e[8:]), true

@@ -250,7 +250,7 @@ func (b *builder) writeScopes(t *tables.Writer) {
 				}
 				fn = withCode + index - 1
 			} else if k == 0 {
-				b.funcs = append(b.funcs, outFunction{b.out.offset(name), flags})
+				b.funcs = append(b.funcs, outFunction{b.out.offset(name), flags | uint32(bl.params[int(at.index)])<<paramsShift})
 			}
 			put(fn, b.out.offset(b.out.of(bl.strings, s.File)), caller, s.CallLine)
 		}
@@ -262,7 +262,7 @@ func (b *builder) writeScopes(t *tables.Writer) {
 			if b.publicScope[i] != noScope {
 				buf = buf[:0]
 				put(uint32(len(b.funcs)), b.out.offset(b.out.of(bl.strings, p.File)), noScope, 0)
-				b.funcs = append(b.funcs, outFunction{b.out.offset(b.out.of(bl.strings, p.Name)), flagPublic})
+				b.funcs = append(b.funcs, outFunction{b.out.offset(b.out.of(bl.strings, p.Name)), flagPublic | uint32(p.Params)<<paramsShift})
 				t.Bytes(buf)
 			}
 			i++

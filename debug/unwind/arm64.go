@@ -28,7 +28,7 @@ func (w *walker) strip(addr uint64) uint64 { return addr & w.mask }
 func arm64Apply(w *walker, f *Frame, r cfi.Rules) (cfi.Registers, error) {
 	atEntry := false
 	if f.Trust == TrustFramePointer {
-		start, known := w.provider.Function(f.Module, f.Lookup-f.Module.Addr)
+		start, _, known := w.provider.Function(f.Module, f.Lookup-f.Module.Addr)
 		atEntry = known && start == f.Lookup-f.Module.Addr
 	}
 	regs, err := r.Unwind(withoutLink(w, f, atEntry), w.read)
@@ -66,8 +66,8 @@ func (w *walker) leaf(f *Frame, lr uint64) bool {
 		return false
 	}
 	m := w.dump.ModuleAt(lr - w.cpu.callSize)
-	here, ok1 := w.provider.Function(f.Module, f.PC-f.Module.Addr)
-	there, ok2 := w.provider.Function(m, lr-w.cpu.callSize-m.Addr)
+	here, _, ok1 := w.provider.Function(f.Module, f.PC-f.Module.Addr)
+	there, _, ok2 := w.provider.Function(m, lr-w.cpu.callSize-m.Addr)
 	if !ok1 || !ok2 || m == f.Module && here == there {
 		return false
 	}

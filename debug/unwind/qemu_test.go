@@ -144,11 +144,11 @@ func (p *imageProvider) Covered(_ *minidump.Module, addr uint64) (covered, known
 	return p.function(addr) != nil, true
 }
 
-func (p *imageProvider) Function(_ *minidump.Module, addr uint64) (start uint64, known bool) {
+func (p *imageProvider) Function(_ *minidump.Module, addr uint64) (start, params uint64, known bool) {
 	if f := p.function(addr); f != nil {
-		return f.Addr, true
+		return f.Addr, 0, true
 	}
-	return 0, false
+	return 0, 0, false
 }
 
 func image(t *testing.T, app string) (*imageProvider, *elf.File) {

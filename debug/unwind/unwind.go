@@ -55,9 +55,10 @@ type Provider interface {
 	// Covered reports whether a function is known at an address. It is not known if the module has no
 	// symbols.
 	Covered(m *minidump.Module, addr uint64) (covered, known bool)
-	// Function returns the start of the function at an address. It is asked rarely, about frames without
+	// Function returns the start of the function at an address, and how many bytes of parameters it takes on the
+	// stack, which matters on x86 only and is 0 if it is not known. It is asked rarely, about frames without
 	// rules and rules that depend on it.
-	Function(m *minidump.Module, addr uint64) (start uint64, known bool)
+	Function(m *minidump.Module, addr uint64) (start, params uint64, known bool)
 }
 
 // Limits of a walk.
@@ -98,8 +99,19 @@ type walker struct {
 	provider Provider
 	order    binary.ByteOrder
 	mask     uint64 // bits of a pointer that are address
-	params   uint64 // bytes of parameters of the frame, where STACK WIN rules say it
 	still    int    // frames so far that took no stack, in a row
+
+	// On x86, what the STACK WIN rules of the frame say of its parameters, and what is known of the frame below.
+	params      uint64 // bytes
+	knowsParams bool
+	below       callee
+}
+
+type callee struct {
+	module      *minidump.Module
+	lookup      uint64
+	params      uint64
+	knowsParams bool
 }
 
 // Walk returns the frames of a thread that was in the state of ctx, innermost first. Stack is the
@@ -137,6 +149,7 @@ func (w *walker) run(ctx context.Context, first Frame, l Limits) Stack {
 	for {
 		frame.Module = w.dump.ModuleAt(frame.Lookup)
 		next, ok := w.caller(&frame)
+		w.below = callee{frame.Module, frame.Lookup, w.params, w.knowsParams}
 		if total < limit-half {
 			head = append(head, frame)
 		} else if len(tail) < half {
@@ -175,7 +188,7 @@ func (w *walker) caller(f *Frame) (Frame, bool) {
 	if !ok {
 		return Frame{}, false
 	}
-	w.params = 0
+	w.params, w.knowsParams = 0, false
 	if f.Module != nil {
 		rules, found := w.provider.Rules(f.Module, f.Lookup-f.Module.Addr)
 		f.NoRules = !found

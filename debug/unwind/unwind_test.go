@@ -46,9 +46,13 @@ func (p provider) Covered(m *minidump.Module, addr uint64) (covered, known bool)
 	return addr&0xfff < 0x100 && addr >= 0x1000, m.Addr == module
 }
 
-func (p provider) Function(m *minidump.Module, addr uint64) (start uint64, known bool) {
+// Function has the functions from 0x4000 on take 4, 8, … bytes of parameters.
+func (p provider) Function(m *minidump.Module, addr uint64) (start, params uint64, known bool) {
 	covered, known := p.Covered(m, addr)
-	return addr &^ 0xfff, covered && known
+	if addr >= 0x4000 && covered && known {
+		params = addr>>12*4 - 12
+	}
+	return addr &^ 0xfff, params, covered && known
 }
 
 func (p process) walk(t testing.TB, l unwind.Limits) unwind.Stack {

@@ -4,28 +4,29 @@ import "salvage/debug/cfi"
 
 // x86Apply tells STACK WIN rules what they must know of the frame below: callees of most of Windows'
 // calling conventions take their parameters off the stack when they return, so that until then those lie
-// on the caller's.
+// on the caller's. How many there are such rules of the callee say, also if they fail, else its symbols, which Breakpad
+// and rust-minidump trust less.
 func x86Apply(w *walker, f *Frame, r cfi.Rules) (cfi.Registers, error) {
-	callee := f.Registers
-	if _, ok := callee.Get(cfi.X86CalleeParams); !ok {
-		callee.Set(cfi.X86CalleeParams, 0)
+	params, ok := r.Params()
+	if w.params, w.knowsParams = params, ok; !ok {
+		return r.Unwind(&f.Registers, w.read)
 	}
+	callee, below := f.Registers, &w.below
+	if !below.knowsParams && below.module != nil {
+		_, below.params, _ = w.provider.Function(below.module, below.lookup-below.module.Addr)
+	}
+	callee.Set(cfi.X86CalleeParams, below.params)
 	first := uint64(0)
 	if f.Trust == TrustContext {
 		first = 1
 	}
 	callee.Set(cfi.X86First, first)
-	w.params = r.Params()
 	return r.Unwind(&callee, w.read)
 }
 
 // x86FramePointer follows a chain of saved ebp, which on 32 bits are nearly universal. What it leads to is
 // not judged: checks were found to give junk by scanning instead (rust-minidump, on minidump2.dmp).
-func x86FramePointer(w *walker, f *Frame) (cfi.Registers, bool) {
-	regs, ok := w.chain(f, w.cpu.FP)
-	regs.Set(cfi.X86CalleeParams, w.params)
-	return regs, ok
-}
+func x86FramePointer(w *walker, f *Frame) (cfi.Registers, bool) { return w.chain(f, w.cpu.FP) }
 
 // maxGap is how far a saved ebp may point upwards: 99.5 % of frames are smaller (Breakpad's survey).
 const maxGap = 128 << 10
@@ -36,7 +37,6 @@ func x86Scan(w *walker, f *Frame) (regs cfi.Registers, ok bool) {
 	if !ok {
 		return regs, false
 	}
-	regs.Set(cfi.X86CalleeParams, w.params)
 	calleeSP, _ := f.Registers.Get(w.cpu.SP)
 	sp, _ := regs.Get(w.cpu.SP)
 	at := sp - 4

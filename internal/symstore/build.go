@@ -38,7 +38,7 @@ func (st *state) kinds() []metadb.Kind {
 // may change: with the version or revision of a format in debug/symcache and debug/cfi (a test compares
 // them), with a fix to a reader of debug information, with a change to how this package calls them. Files
 // of another revision are built again by the next Build of their debug id.
-var revisions = map[metadb.Kind]int{metadb.Symcache: 3, metadb.Cficache: 3, metadb.Mapping: 1}
+var revisions = map[metadb.Kind]int{metadb.Symcache: 4, metadb.Cficache: 3, metadb.Mapping: 1}
 
 // state is what is known of a debug id.
 type state struct {

@@ -144,7 +144,7 @@ func TestRevisions(t *testing.T) {
 	r := newRig(t, nil)
 	r.put(t, a.full)
 	r.work(t)
-	formats := map[metadb.Kind][]byte{metadb.Symcache: {2, 0, 0, 0, 1, 0, 0, 0}, metadb.Cficache: {1, 0, 0, 0, 2, 0, 0, 0}}
+	formats := map[metadb.Kind][]byte{metadb.Symcache: {2, 0, 0, 0, 2, 0, 0, 0}, metadb.Cficache: {1, 0, 0, 0, 2, 0, 0, 0}}
 	for k, format := range formats {
 		d := r.derived(t, a.id, k)
 		// Magic, version, revision: debug/internal/tables.
