@@ -41,6 +41,7 @@ type fileProvider struct {
 
 	mu      sync.Mutex
 	closers []func() error
+	paths   map[*object.Object]string // of files whose companions were not looked for
 	modules map[*minidump.Module]*moduleSymbols
 }
 
@@ -64,7 +65,7 @@ func (p *fileProvider) expect(d *minidump.Dump) { p.asked = askedIn(d) }
 
 // newFileProvider opens paths: folders, or files.
 func newFileProvider(ctx context.Context, paths []string) *fileProvider {
-	p := &fileProvider{ctx: ctx, files: map[debugid.ID][]debugFile{}, modules: map[*minidump.Module]*moduleSymbols{}}
+	p := &fileProvider{ctx: ctx, files: map[debugid.ID][]debugFile{}, paths: map[*object.Object]string{}, modules: map[*minidump.Module]*moduleSymbols{}}
 	for _, path := range paths {
 		info, err := os.Stat(path)
 		switch {
@@ -137,12 +138,25 @@ func (p *fileProvider) openAll(path string) (files []debugFile, err error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.closers = append(p.closers, f.Close)
-	p.mu.Unlock()
 	for _, o := range all {
+		p.paths[o] = path
 		files = append(files, debugFile{o, f})
 	}
 	return files, nil
+}
+
+// complete adds to files the other files that hold their debug information. Two modules may be one file.
+func (p *fileProvider) complete(files []debugFile) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, f := range files {
+		if path, ok := p.paths[f.Object]; ok {
+			delete(p.paths, f.Object)
+			p.closers = append(p.closers, companions(path, f.Object).Close)
+		}
+	}
 }
 
 // Close unmaps all files. Nothing that came from the provider may be used afterwards.
@@ -250,6 +264,9 @@ func (p *fileProvider) find(m *minidump.Module, s *moduleSymbols) {
 	var problems []error
 	if nameOfFile(name) {
 		problems = p.findInFolders(m, name, id, s)
+	}
+	p.complete(s.found) // what comes from a server says nothing of files here
+	if nameOfFile(name) {
 		if len(s.found) == 0 && p.servers != nil {
 			f, err := p.servers.get(p, m, name, id)
 			if err == nil {
@@ -315,7 +332,7 @@ func (p *fileProvider) findInFolders(m *minidump.Module, name string, id debugid
 func (p *fileProvider) findLocally(m *minidump.Module, s *moduleSymbols) {
 	paths := []string{m.Name}
 	if id := string(m.CodeID); len(id) > 2 && nameOfFile(id) {
-		paths = append(paths, filepath.Join("/usr/lib/debug/.build-id", id[:2], id[2:]+".debug"))
+		paths = append(paths, filepath.Join(debugRoot, ".build-id", id[:2], id[2:]+".debug"))
 	}
 	for _, path := range paths {
 		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
