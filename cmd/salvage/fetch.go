@@ -26,6 +26,7 @@ type symbolServers struct {
 	urls       []*url.URL // the first that has a file gives it
 	cache, tmp string
 	timeout    time.Duration // of a file
+	limit      int64         // bytes of a file
 	log        *walkLog
 
 	mu    sync.Mutex
@@ -64,10 +65,9 @@ func (s *symbolServers) get(p *fileProvider, m *minidump.Module, name string, id
 			s.log.say("debug", "symbols of %s are in the cache", name)
 			return
 		}
-		if !errors.Is(f.err, errs.NotFound) {
+		if !errors.Is(f.err, errs.NotFound) { // a file that cannot be used is told of, unless a server has a better one
 			s.log.say("warn", "the cache has something else: %v", f.err)
 		}
-		f.err = errs.NotFound
 		query := "?code_file=" + url.QueryEscape(leafName(m.Name)) + "&code_id=" + url.QueryEscape(string(m.CodeID))
 		for _, server := range s.urls {
 			from := server.JoinPath(url.PathEscape(path[0]), path[1], url.PathEscape(path[2])).String() + query
@@ -111,11 +111,11 @@ func (s *symbolServers) fetch(p *fileProvider, from, cached string, id debugid.I
 		}
 	}()
 	end := &lastByte{w: tmp}
-	switch n, err := io.Copy(end, io.LimitReader(res.Body, maxFetched+1)); {
+	switch n, err := io.Copy(end, io.LimitReader(res.Body, s.limit+1)); {
 	case err != nil:
 		return debugFile{}, errs.Public(errs.Unavailable, "%s: %v", from, err)
-	case n > maxFetched:
-		return debugFile{}, errs.Public(errs.TooLarge, "%s: larger than %s", from, bytesText(maxFetched))
+	case n > s.limit:
+		return debugFile{}, errs.Public(errs.TooLarge, "%s: larger than %s", from, bytesText(s.limit))
 	}
 	line := infoPrefix + from + "\n"
 	if end.last != '\n' {

@@ -175,7 +175,7 @@ func testModule(name string) *minidump.Module {
 // testServers returns a provider that has symbols of servers only.
 func testServers(t *testing.T, log io.Writer, servers ...string) *fileProvider {
 	dir := t.TempDir()
-	s := &symbolServers{cache: filepath.Join(dir, "cache"), tmp: dir, timeout: time.Minute, log: &walkLog{level: 5, w: log}, files: map[string]*fetched{}}
+	s := &symbolServers{cache: filepath.Join(dir, "cache"), tmp: dir, timeout: time.Minute, limit: 1 << 20, log: &walkLog{level: 5, w: log}, files: map[string]*fetched{}}
 	for _, text := range servers {
 		u, err := url.Parse(text)
 		if err != nil {
@@ -272,7 +272,29 @@ func TestFetch(t *testing.T) {
 	if p.Names(m, 0x1000) == nil || !strings.Contains(log.String(), "symbols are not kept") {
 		t.Errorf("%+v\n%s", p.Symbols(m), &log)
 	}
-	// What is in the cache and cannot be used is replaced.
+	// What is larger than the limit is neither used nor kept, to the byte.
+	for limit, want := range map[int]bool{len(symText): true, len(symText) - 1: false} {
+		p = testServers(t, io.Discard, bad.URL+"/good")
+		p.servers.limit = int64(limit)
+		m := testModule(name)
+		if got := p.Names(m, 0x1000) != nil; got != want || p.Symbols(m).Corrupt == want || !want && !strings.Contains(p.Symbols(m).Reason, "larger than") {
+			t.Errorf("with a limit of %d bytes: %+v", limit, p.Symbols(m))
+		}
+		if files := treeOf(t, filepath.Dir(p.servers.cache)); (len(files) == 1) != want {
+			t.Errorf("with a limit of %d bytes: files %q", limit, files)
+		}
+	}
+	// What is in the cache and cannot be used is told of, also where no server has the file.
+	p = testServers(t, io.Discard, server.URL)
+	broken := filepath.Join(p.servers.cache, path)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(broken), 0o755), os.WriteFile(broken, []byte("MODULE"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if m := testModule(name); p.Names(m, 0x1000) != nil || !p.Symbols(m).Corrupt || p.Symbols(m).Missing || !strings.Contains(p.Symbols(m).Reason, broken) {
+		t.Errorf("of a broken cache: %+v", p.Symbols(m))
+	}
+	server.requests()
+	// It is replaced where one has.
 	p = testServers(t, &log, bad.URL+"/good")
 	cached := filepath.Join(p.servers.cache, path)
 	if err := errors.Join(os.MkdirAll(filepath.Dir(cached), 0o755), os.WriteFile(cached, []byte("MODULE"), 0o644)); err != nil {

@@ -8,10 +8,12 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -179,7 +181,7 @@ func (p *program) stackwalk(ctx context.Context, path string, symbols []string, 
 func (o *stackwalkOptions) servers(log *walkLog) *symbolServers {
 	s := &symbolServers{
 		cache: cmp.Or(o.cache, filepath.Join(os.TempDir(), "rust-minidump-cache")), tmp: cmp.Or(o.tmp, os.TempDir()),
-		timeout: time.Duration(o.timeout) * time.Second, log: log, files: map[string]*fetched{},
+		timeout: time.Duration(o.timeout) * time.Second, limit: maxFetched, log: log, files: map[string]*fetched{},
 	}
 	for _, text := range o.urls {
 		u, err := url.Parse(text)
@@ -212,7 +214,11 @@ func (p *program) progress(threads int) (step func(done, total int), finish func
 // writeFile writes to the file at path, or to standard output if that is empty.
 func (p *program) writeFile(path string, write func(io.Writer) error) error {
 	if path == "" {
-		return write(p.out)
+		signal.Ignore(syscall.SIGPIPE)
+		if err := write(p.out); !errors.Is(err, syscall.EPIPE) { // who reads has seen enough
+			return err
+		}
+		return nil
 	}
 	file, err := os.Create(path)
 	if err != nil {
