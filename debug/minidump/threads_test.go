@@ -2,6 +2,7 @@ package minidump_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"salvage/debug/minidump"
@@ -150,6 +151,60 @@ func TestContexts(t *testing.T) {
 	}
 }
 
+// Of CPUs that are not unwound the registers are those that others print. Layouts: minidump.md §1.11.
+func TestOtherContexts(t *testing.T) {
+	for _, tt := range []struct {
+		architecture uint16
+		in           minidumptest.ContextWords
+		words        int    // of registers
+		names        string // with the number of the word each is in
+		pc, sp, fp   int
+		status       uint32
+	}{
+		{1, minidumptest.ContextWords{Flags: 0x40001, Pad: true, WordSize: 8, Size: 600}, 41, "gp28 sp29 fp30 ra31 pc38 s016 s117 s218 s319 s420 s521 s622 s723", 38, 29, 30, 0x1000028},
+		{1, minidumptest.ContextWords{Flags: 0x80001, Pad: true, WordSize: 8, Size: 600}, 41, "gp28 sp29 fp30 ra31 pc38 s016 s117 s218 s319 s420 s521 s622 s723", 38, 29, 30, 0x1000028},
+		{0x8004, minidumptest.ContextWords{Flags: 0x80001, Pad: true, WordSize: 8, Size: 600}, 41, "gp28 sp29 fp30 ra31 pc38 s016 s117 s218 s319 s420 s521 s622 s723", 38, 29, 30, 0x1000028},
+		{3, minidumptest.ContextWords{Flags: 0x20000001, WordSize: 4, Size: 1004}, 40, "srr00 srr11 r02 … r3133 cr34 xer35 lr36 ctr37 mq38 vrsave39", 0, 3, 33, 0},
+		{0x8002, minidumptest.ContextWords{Flags: 0x1000001, WideFlags: true, WordSize: 8, Size: 1160}, 39, "srr00 srr11 r02 … r3133 cr34 xer35 lr36 ctr37 vrsave38", 0, 3, 33, 0},
+		{0x8001, minidumptest.ContextWords{Flags: 0x10000001, Pad: true, WordSize: 8, Size: 584}, 38, "g_r00 … g_r3131 ccr32 pc33 npc34 y35 asi36 fprs37", 33, 14, 30, 0},
+		{0x8005, minidumptest.ContextWords{Flags: 0x800001, Pad: true, WordSize: 4, Size: 268}, 32, "pc0 ra1 sp2 gp3 tp4 t05 t16 t27 s08 s19 a010 a111 a212 a313 a414 a515 a616 a717 s218 s319 s420 s521 s622 s723 s824 s925 s1026 s1127 t328 t429 t530 t631", 0, 2, 8, 0},
+		{0x8006, minidumptest.ContextWords{Flags: 0x8000001, Pad: true, WordSize: 8, Size: 524}, 32, "pc0 ra1 sp2 gp3 tp4 t05 t16 t27 s08 s19 a010 a111 a212 a313 a414 a515 a616 a717 s218 s319 s420 s521 s622 s723 s824 s925 s1026 s1127 t328 t429 t530 t631", 0, 2, 8, 0},
+	} {
+		t.Run(fmt.Sprintf("%#x", tt.architecture), func(t *testing.T) {
+			orders(t, func(t *testing.T, b *minidumptest.Builder) {
+				for i := range tt.words {
+					tt.in.Words = append(tt.in.Words, 0x1000000|uint64(i)) // one half of MIPS' last word is the status
+				}
+				if tt.status != 0 && b.BigEndian {
+					tt.in.Words[40] <<= 32
+				}
+				d := parse(t, b.System(minidumptest.System{Architecture: tt.architecture}).Thread(minidumptest.Thread{ID: 1, Context: tt.in}))
+				c := d.Threads[0].Context
+				names := ""
+				for i, name := range d.System.CPU.RegisterNames() {
+					names += fmt.Sprintf(" %s%d", name, c.Regs[i]-0x1000000)
+				}
+				want := " " + tt.names
+				for _, all := range []string{"r", "g_r"} {
+					first := map[string]int{"r": 2, "g_r": 0}[all]
+					text := fmt.Sprintf(" %s0%d …", all, first)
+					full := ""
+					for i := range 31 {
+						full += fmt.Sprintf(" %s%d%d", all, i, first+i)
+					}
+					want = strings.Replace(want, text, full, 1)
+				}
+				equal(t, "registers", names, want)
+				equal(t, "PC", c.PC(), 0x1000000|uint64(tt.pc))
+				equal(t, "SP", c.SP(), 0x1000000|uint64(tt.sp))
+				equal(t, "FP", c.FP(), 0x1000000|uint64(tt.fp))
+				equal(t, "Status", c.Status, tt.status)
+				tt.in.Words = nil
+			})
+		})
+	}
+}
+
 // The CPU of the system info decides how a context is read. One that does not carry its flag was written for another.
 func TestContextOfOtherCPU(t *testing.T) {
 	for _, tt := range []struct {
@@ -161,7 +216,12 @@ func TestContextOfOtherCPU(t *testing.T) {
 		{minidumptest.System{Architecture: minidumptest.X86}, minidumptest.ContextX86{Flags: 0x100001}, "ThreadList: bad record"},
 		{minidumptest.System{Architecture: minidumptest.OldARM64}, minidumptest.ContextARM64{}, "ThreadList: bad record"},
 		{minidumptest.System{Architecture: minidumptest.AMD64}, minidumptest.ContextX86{}, "ThreadList: bad record"},
-		{minidumptest.System{Architecture: 0x8005}, minidumptest.ContextX86{}, "ThreadList: unsupported"},
+		{minidumptest.System{Architecture: 2}, minidumptest.ContextX86{}, "ThreadList: unsupported"}, // Alpha
+		{minidumptest.System{Architecture: 1}, minidumptest.ContextWords{Flags: 0x10001, Size: 600}, "ThreadList: bad record"},
+		{minidumptest.System{Architecture: 1}, minidumptest.ContextWords{Flags: 0x1, Size: 600}, "ThreadList: bad record"},
+		{minidumptest.System{Architecture: 1}, minidumptest.ContextWords{Flags: 0x140000, Size: 600}, "ThreadList: bad record"},
+		{minidumptest.System{Architecture: 1}, minidumptest.ContextWords{Flags: 0x40000, Size: 599}, "ThreadList: bad record"},
+		{minidumptest.System{Architecture: 0x8006}, minidumptest.ContextWords{Flags: 0x800000, Size: 524}, "ThreadList: bad record"},
 	} {
 		d, err := minidump.Parse(minidumptest.New(false).System(tt.system).Thread(minidumptest.Thread{ID: 1, Context: tt.context}).Bytes())
 		if err != nil || len(d.Threads) != 1 || d.Threads[0].Context != nil {

@@ -284,7 +284,7 @@ func (t *text) registers(i int, f *Frame) {
 		if !ok {
 			continue
 		}
-		next := fmt.Sprintf(" %6s = %s", name, t.hex(v))
+		next := fmt.Sprintf(" %6s = %s", name, t.registerHex(v))
 		if len(line)+len(next) > 80 {
 			t.line(" %s", line)
 			line = ""

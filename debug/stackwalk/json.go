@@ -391,7 +391,7 @@ func (e *jsonReport) frame(thread, k int, registers bool) {
 			e.name("registers")
 			e.object(func() {
 				for _, name := range slices.Sorted(maps.Keys(values)) {
-					e.field(name, e.hex(values[name]))
+					e.field(name, e.registerHex(values[name]))
 				}
 			})
 		}

@@ -202,22 +202,33 @@ func (t *Thread) lastError() (string, bool) {
 // threadName returns the name of a thread, which is not told of the one that wrote the dump.
 func (t *Thread) threadName() (string, bool) { return t.Name, t.Name != "" && !t.Skipped }
 
+// registerHex spells the value of a register with all its digits.
+func (r *Report) registerHex(v uint64) string {
+	return fmt.Sprintf("0x%0*x", 2*r.system().CPU.RegisterSize(), v)
+}
+
 // registers returns the known registers of a frame of thread i and their names in the order of the text.
 func (r *Report) registers(i int, f *Frame) (names []string, values map[string]uint64) {
 	cpu := r.system().CPU
-	names, values = cpu.RegisterNames(), f.registers(cpu)
-	if cpu != minidump.CPUX86 {
-		return names, values
-	}
-	// eflags is known where the registers are the thread's own.
+	names, values = cpu.RegisterNames(), map[string]uint64{}
 	state := r.Threads[i].Context
 	if i == r.Crashing && r.Dump.Exception != nil && r.Dump.Exception.Context != nil {
 		state = r.Dump.Exception.Context
 	}
-	if f.Trust == unwind.TrustContext && state != nil {
-		values["eflags"] = uint64(state.Status)
+	own := f.Trust == unwind.TrustContext && state != nil
+	for n, name := range names {
+		if v, ok := f.Registers.Get(uint8(n)); ok {
+			values[name] = v
+		} else if own { // of a CPU that is not unwound
+			values[name] = state.Regs[n]
+		}
 	}
-	return x86Names, values
+	if cpu == minidump.CPUX86 {
+		if names = x86Names; own {
+			values["eflags"] = uint64(state.Status)
+		}
+	}
+	return names, values
 }
 
 var x86Names = strings.Fields("eip esp ebp ebx esi edi eax ecx edx eflags")

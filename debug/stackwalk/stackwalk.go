@@ -288,14 +288,3 @@ func unloaded(d *minidump.Dump, addr uint64) []Unloaded {
 	slices.SortFunc(out, func(a, b Unloaded) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
-
-// Registers yields the known registers of a frame by name.
-func (f *Frame) registers(cpu minidump.CPU) map[string]uint64 {
-	out := map[string]uint64{}
-	for i, name := range cpu.RegisterNames() {
-		if v, ok := f.Frame.Registers.Get(uint8(i)); ok {
-			out[name] = v
-		}
-	}
-	return out
-}

@@ -242,7 +242,8 @@ func stepThrough(t *testing.T, s *stub, app string) {
 	stop := ""
 	for steps := 0; len(shadow) > 0 && steps < 100_000 && wrong < 50; steps++ {
 		stack := s.memory(r[31], int(min(top-r[31], 1<<13)))
-		state := minidump.Context{CPU: minidump.CPUARM64, Regs: r}
+		state := minidump.Context{CPU: minidump.CPUARM64}
+		copy(state.Regs[:], r[:])
 		region := minidump.Region{Addr: r[31], Data: stack}
 		s1 := unwind.Walk(t.Context(), d, &state, region, p, unwind.Limits{})
 		where := at(r[32])

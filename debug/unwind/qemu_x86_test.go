@@ -91,7 +91,8 @@ func stepThroughX86(t *testing.T, s *stub, app string) {
 		if seen[key]++; seen[key] <= 3 {
 			stack = s.memory(r[esp], int(min(top-r[esp], 1024))) // one packet
 		}
-		state := minidump.Context{CPU: minidump.CPUX86, Regs: r}
+		state := minidump.Context{CPU: minidump.CPUX86}
+		copy(state.Regs[:], r[:])
 		var walk unwind.Stack
 		if stack != nil {
 			walk = unwind.Walk(t.Context(), d, &state, minidump.Region{Addr: r[esp], Data: stack}, p, unwind.Limits{})

@@ -125,6 +125,9 @@ func Walk(ctx context.Context, d *minidump.Dump, state *minidump.Context, stack 
 		w.order = binary.BigEndian
 	}
 	first := Frame{PC: state.PC(), Lookup: state.PC(), Trust: TrustContext}
+	if w.cpu == nil {
+		return w.run(ctx, first, l)
+	}
 	for i := range uint8(len(state.CPU.RegisterNames())) {
 		first.Registers.Set(i, state.Regs[i])
 	}

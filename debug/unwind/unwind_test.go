@@ -188,7 +188,7 @@ func TestOtherCPU(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	state := minidump.Context{CPU: minidump.CPUUnknown, Regs: [33]uint64{0x1234}}
+	state := minidump.Context{CPU: minidump.CPURISCV64, Regs: [40]uint64{0x1234}}
 	s := unwind.Walk(context.Background(), d, &state, minidump.Region{}, provider{}, unwind.Limits{})
 	if len(s.Frames) != 1 || s.Frames[0].PC != 0x1234 {
 		t.Errorf("%+v", s)

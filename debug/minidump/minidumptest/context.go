@@ -96,6 +96,34 @@ func (c ContextARM64) encode(w *writer) {
 	w.zero(32*16 + 2*4 + 8*4 + 8*8 + 2*4 + 2*8)
 }
 
+// ContextWords is a context of Size bytes: flags, in 8 bytes if they are wide, 4 bytes more if Pad, then registers of
+// WordSize bytes.
+type ContextWords struct {
+	Flags          uint32
+	WideFlags, Pad bool
+	Words          []uint64
+	WordSize, Size int
+}
+
+func (c ContextWords) encode(w *writer) {
+	if c.WideFlags {
+		w.u64(uint64(c.Flags))
+	} else {
+		w.u32(c.Flags)
+	}
+	if c.Pad {
+		w.u32(0)
+	}
+	for _, v := range c.Words {
+		if c.WordSize == 4 {
+			w.u32(uint32(v))
+		} else {
+			w.u64(v)
+		}
+	}
+	w.zero(c.Size - len(w.b))
+}
+
 func or(v, otherwise uint32) uint32 {
 	if v == 0 {
 		return otherwise
