@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -83,6 +85,32 @@ func load(c *cobra.Command, root config.Component) (*config.Report, error) {
 		return report, errs.Public(errs.Invalid, "%v", err)
 	}
 	return report, nil
+}
+
+// helpMarkdown writes the help of a command as a page, with a heading for each flag.
+func helpMarkdown(w io.Writer, c *cobra.Command) error {
+	b := bufio.NewWriter(w)
+	plain := strings.NewReplacer("<", "\\<", "*", "\\*", "_", "\\_")
+	fmt.Fprintf(b, "# %s manual\n\n> `%[1]s --help-markdown` writes this page.\n\n%s\n\n### Usage:\n\n```\n%s\n```\n\n### Options\n", c.CommandPath(), plain.Replace(c.Long), c.UseLine())
+	c.InitDefaultHelpFlag()
+	c.InitDefaultVersionFlag()
+	c.Flags().VisitAll(func(f *pflag.Flag) { // by name
+		heading := "--" + f.Name
+		if f.Shorthand != "" {
+			heading = "-" + f.Shorthand + ", " + heading
+		}
+		if f.NoOptDefVal == "" {
+			heading += " <" + strings.ToUpper(strings.TrimPrefix(f.Value.Type(), "list of ")) + ">"
+			if strings.HasPrefix(f.Value.Type(), "list of ") {
+				heading += "..."
+			}
+		}
+		fmt.Fprintf(b, "#### `%s`\n%s\n\n", heading, plain.Replace(f.Usage))
+		if f.NoOptDefVal == "" && f.DefValue != "" {
+			fmt.Fprintf(b, "[default: %s]\n\n", f.DefValue)
+		}
+	})
+	return b.Flush()
 }
 
 // usageArgs makes a wrong number of arguments a usage error.

@@ -12,7 +12,7 @@ import (
 	"salvage/config/configtest"
 )
 
-// These keep the references of options and metrics as the program declares them; -update writes them.
+// These keep the references of options, metrics and stackwalk as the program declares them; -update writes them.
 
 func TestDocsConfig(t *testing.T) {
 	configtest.DocsUpToDate(t, "../../doc/config.md", new(serveOptions), envPrefix, *update)
@@ -32,7 +32,16 @@ func TestDocs(t *testing.T) {
 	if err := writeMetricsDoc(&measured, s.registry); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string][]byte{"../../doc/metrics.md": measured.Bytes()} {
+	var stackwalk, again, stderr bytes.Buffer
+	for _, out := range []*bytes.Buffer{&stackwalk, &again} {
+		if code := run([]string{"stackwalk", "--help-markdown"}, nil, out, &stderr); code != 0 || stderr.Len() > 0 {
+			t.Errorf("exit code %d: %s", code, &stderr)
+		}
+	}
+	if !bytes.Equal(stackwalk.Bytes(), again.Bytes()) {
+		t.Error("the page of stackwalk differs from time to time")
+	}
+	for path, want := range map[string][]byte{"../../doc/metrics.md": measured.Bytes(), "../../doc/stackwalk.md": stackwalk.Bytes()} {
 		if *update {
 			if err := os.WriteFile(path, want, 0o644); err != nil {
 				t.Fatal(err)

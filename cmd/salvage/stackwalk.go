@@ -29,7 +29,7 @@ type stackwalkOptions struct {
 	json, human, dump, pretty, brief bool
 	cyborg, output, logFile, evil    string
 	features, verbose                string
-	arguments, local                 bool
+	arguments, local, markdown       bool
 	noColor, noInteractive           bool
 	urls, paths                      []string
 	cache, tmp                       string
@@ -50,16 +50,17 @@ func (o *stackwalkOptions) Options(s *config.Spec) {
 	flag(&o.json, "json", "Print a report for programs.")
 	text(&o.cyborg, "cyborg", "Print the report for people, and write that for programs to this file.", config.String, "")
 	flag(&o.dump, "dump", "Print what the file has, without making a report of it.")
-	text(&o.features, "features", "How much to find out. unstable-all is there for compatibility, as stable-all; nothing more is done.", config.Choice(config.String, "stable-basic", "stable-all", "unstable-all"), "stable-basic")
+	text(&o.features, "features", "How much to find out. All are alike, as with minidump-stackwalk: flags of their own ask for more.", config.Choice(config.String, "stable-basic", "stable-all", "unstable-all"), "stable-basic")
 	text(&o.verbose, "verbose", "How much to log.", config.Choice(config.String, logLevels...), "error")
 	text(&o.output, "output_file", "File to write the report to, in place of standard output.", config.String, "")
 	text(&o.logFile, "log_file", "File to log to, in place of standard error.", config.String, "")
 	flag(&o.noColor, "no_color", "For compatibility: nothing is coloured.")
 	flag(&o.pretty, "pretty", "Indent the JSON.")
 	flag(&o.brief, "brief", "Print only the crash and its thread; with --dump, no memory.")
+	flag(&o.markdown, "help_markdown", "Print what --help prints as Markdown.")
 	flag(&o.noInteractive, "no_interactive", "Show no progress.")
 	text(&o.evil, "evil_json", "File with Mozilla's annotations of the crash, of which those about certificates and microcode are used.", config.String, "")
-	flag(&o.arguments, "recover_function_args", "For compatibility: arguments are not recovered.")
+	flag(&o.arguments, "recover_function_args", "Guess the arguments of functions, on x86, by their names and the stack.")
 	flag(&o.local, "use_local_debuginfo", "Use this machine's binaries and debug files, if they are those of the dump.")
 	list(&o.urls, "symbols_url", "Address of a symbol server, as Tecken is one. The first of several that has a file gives it.")
 	text(&o.cache, "symbols_cache", "Folder to keep downloaded symbols in. Default rust-minidump-cache in the folder for temporary files.", config.String, "")
@@ -70,13 +71,23 @@ func (o *stackwalkOptions) Options(s *config.Spec) {
 
 func (p *program) stackwalkCommand() *cobra.Command {
 	o := new(stackwalkOptions)
-	return command(&cobra.Command{
-		Use: "stackwalk MINIDUMP [SYMBOLS...]", Short: "Say where a crash happened", Args: cobra.MinimumNArgs(1),
+	var c *cobra.Command
+	c = command(&cobra.Command{
+		Use: "stackwalk MINIDUMP [SYMBOLS...]", Short: "Say where a crash happened",
+		Args: func(c *cobra.Command, args []string) error {
+			if c.Flags().Lookup("help-markdown").Value.String() == "true" {
+				return nil
+			}
+			return cobra.MinimumNArgs(1)(c, args)
+		},
 		Version: revision() + ", as minidump-stackwalk 0.27.0",
 		Long: "Say where a crash happened: reason, stacks of all threads, modules.\n\n" +
 			"SYMBOLS are debug files, binaries and .sym files, which are matched by their ids, or folders laid out as symbol\n" +
 			"servers are: <debug file>/<DEBUGID>/<name>. Flags, text and JSON are those of minidump-stackwalk 0.27.",
 	}, o, func(ctx context.Context, args []string) error {
+		if o.markdown {
+			return p.writeFile(o.output, func(w io.Writer) error { return helpMarkdown(w, c) })
+		}
 		log := &walkLog{level: slices.Index(logLevels, o.verbose), w: p.err}
 		if o.logFile == "" {
 			return p.stackwalk(ctx, args[0], args[1:], o, log)
@@ -92,6 +103,7 @@ func (p *program) stackwalkCommand() *cobra.Command {
 		}
 		return errors.Join(err, file.Close())
 	})
+	return c
 }
 
 // stackwalk runs the command. As minidump-stackwalk's, its exit code is 2 where flags exclude each other and 1 where
@@ -137,7 +149,7 @@ func (p *program) stackwalk(ctx context.Context, path string, symbols []string, 
 	provider.local = o.local
 	provider.servers = o.servers(log)
 	provider.expect(d)
-	options := stackwalk.Options{}
+	options := stackwalk.Options{Arguments: o.arguments}
 	if provider.servers != nil {
 		options.Workers = maxFetches // that mostly wait
 	}

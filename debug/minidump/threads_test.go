@@ -205,6 +205,19 @@ func TestOtherContexts(t *testing.T) {
 	}
 }
 
+// Where a process of 32 bits runs on MIPS of 64, the sign of its addresses is extended.
+func TestContextSignExtended(t *testing.T) {
+	words := make([]uint64, 39)
+	words[29], words[38] = 0xffffffff80002000, 0xffffffff80001000
+	orders(t, func(t *testing.T, b *minidumptest.Builder) {
+		in := minidumptest.ContextWords{Flags: 0x40001, Pad: true, WordSize: 8, Size: 600, Words: words}
+		c := parse(t, b.System(minidumptest.System{Architecture: 1}).Thread(minidumptest.Thread{ID: 1, Context: in})).Threads[0].Context
+		equal(t, "PC", c.PC(), uint64(0x80001000))
+		equal(t, "SP", c.SP(), uint64(0x80002000))
+		equal(t, "pc", c.Regs[4], words[38])
+	})
+}
+
 // The CPU of the system info decides how a context is read. One that does not carry its flag was written for another.
 func TestContextOfOtherCPU(t *testing.T) {
 	for _, tt := range []struct {
@@ -222,6 +235,11 @@ func TestContextOfOtherCPU(t *testing.T) {
 		{minidumptest.System{Architecture: 1}, minidumptest.ContextWords{Flags: 0x140000, Size: 600}, "ThreadList: bad record"},
 		{minidumptest.System{Architecture: 1}, minidumptest.ContextWords{Flags: 0x40000, Size: 599}, "ThreadList: bad record"},
 		{minidumptest.System{Architecture: 0x8006}, minidumptest.ContextWords{Flags: 0x800000, Size: 524}, "ThreadList: bad record"},
+		{minidumptest.System{Architecture: 0x8006}, minidumptest.ContextWords{Flags: 0x8000000, Size: 523}, "ThreadList: bad record"},
+		{minidumptest.System{Architecture: 0x8005}, minidumptest.ContextWords{Flags: 0x800000, Size: 267}, "ThreadList: bad record"},
+		{minidumptest.System{Architecture: 3}, minidumptest.ContextWords{Flags: 0x20000000, Size: 1003}, "ThreadList: bad record"},
+		{minidumptest.System{Architecture: 0x8002}, minidumptest.ContextWords{Flags: 0x1000000, WideFlags: true, Size: 1159}, "ThreadList: bad record"},
+		{minidumptest.System{Architecture: 0x8001}, minidumptest.ContextWords{Flags: 0x10000000, Size: 583}, "ThreadList: bad record"},
 	} {
 		d, err := minidump.Parse(minidumptest.New(false).System(tt.system).Thread(minidumptest.Thread{ID: 1, Context: tt.context}).Bytes())
 		if err != nil || len(d.Threads) != 1 || d.Threads[0].Context != nil {

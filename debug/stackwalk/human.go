@@ -241,8 +241,31 @@ func (t *text) thread(i int, how string) {
 		t.line("")
 		t.registers(i, f)
 		t.line("    Found by: %s", trustTexts[f.Trust])
+		t.arguments(f.Arguments)
 		n++
 	}
+}
+
+func (t *text) arguments(a *Arguments) {
+	if a == nil {
+		return
+	}
+	convention := "cdecl [static function]"
+	switch {
+	case a.This && t.system().OS == minidump.OSWindows:
+		convention = "windows thiscall [C++ member function]"
+	case a.This:
+		convention = "non-windows thiscall [C++ member function]"
+	}
+	t.line("    Arguments (assuming %s)", convention)
+	for i, arg := range a.List {
+		value := "<unknown>"
+		if arg.Known {
+			value = t.hex(uint64(arg.Value))
+		}
+		t.line("        arg %d (%s) = %s", i, arg.Name, value)
+	}
+	t.line("")
 }
 
 var trustTexts = [...]string{

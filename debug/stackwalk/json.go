@@ -28,6 +28,7 @@ import (
 //	modules[].symbols_reason    why symbols are missing or corrupt
 //	threads[].frames_truncated  true: frames were left out in the middle; frames[].frame counts them
 //	threads[].total_frames      how many there were; frame_count is how many are listed
+//	frames[].arguments          if they were asked for: convention, list[] with name and value
 //	frames[].no_name_reason     why function is null
 //	frames[].no_rules           true: the module has no unwind rules for the address
 //	frames[].rules_failed_reason  why its unwind rules did not lead to the caller
@@ -353,6 +354,10 @@ func (e *jsonReport) frame(thread, k int, registers bool) {
 	t := &e.Threads[thread]
 	f := &t.Frames[k]
 	e.object(func() {
+		if a := f.Arguments; a != nil {
+			e.name("arguments")
+			e.arguments(a)
+		}
 		e.field("file", orNull(f.File))
 		e.field("frame", t.number(k))
 		e.field("function", orNull(f.Function))
@@ -410,6 +415,23 @@ func (e *jsonReport) frame(thread, k int, registers bool) {
 				e.field("module", u.Name)
 				e.name("offsets")
 				e.list(len(u.Offsets), func(i int) { e.value(e.hex(u.Offsets[i])) })
+			})
+		})
+	})
+}
+
+func (e *jsonReport) arguments(a *Arguments) {
+	convention := "cdecl"
+	if a.This {
+		convention = "thiscall"
+	}
+	e.object(func() {
+		e.field("convention", convention)
+		e.name("list")
+		e.list(len(a.List), func(i int) {
+			e.object(func() {
+				e.field("name", a.List[i].Name)
+				e.field("value", known(e.hex(uint64(a.List[i].Value)), a.List[i].Known))
 			})
 		})
 	})

@@ -95,8 +95,9 @@ type Frame struct {
 	LineStart uint64
 	Inlines   []Inline // innermost first
 	// NoName says why Function is empty.
-	NoName   string
-	Unloaded []Unloaded
+	NoName    string
+	Unloaded  []Unloaded
+	Arguments *Arguments // nil unless asked for and guessed
 }
 
 // Inline is a call inlined into a frame.
@@ -123,8 +124,9 @@ const maxFrames = 200_000
 
 // Options of Walk.
 type Options struct {
-	Limits  unwind.Limits
-	Workers int // threads walked at once; default GOMAXPROCS
+	Limits    unwind.Limits
+	Workers   int  // threads walked at once; default GOMAXPROCS
+	Arguments bool // guess those of functions on x86
 	// Progress, if not nil, is called after each thread, from any goroutine.
 	Progress func(done, total int)
 }
@@ -166,6 +168,9 @@ func Walk(ctx context.Context, d *minidump.Dump, p Provider, o Options) *Report 
 					t.Skipped = true
 				} else {
 					w.thread(ctx, t, ctxState, o.Limits)
+					if o.Arguments {
+						t.arguments(d)
+					}
 				}
 				if o.Progress != nil {
 					mu.Lock()
