@@ -1,5 +1,7 @@
 package minidump
 
+import "salvage/debug/internal/cursor"
+
 // BreakpadInfo names two threads (MDRawBreakpadInfo of Breakpad's minidump_format.h). The one that wrote
 // the dump is of no interest in a report; the one that asked for it is, where there is no exception.
 type BreakpadInfo struct {
@@ -8,16 +10,10 @@ type BreakpadInfo struct {
 }
 
 func (p *parser) breakpadInfo() {
-	c, _, ok := p.open(StreamBreakpadInfo)
-	if !ok {
-		return
-	}
-	validity := c.U32()
-	b := BreakpadInfo{DumpThread: c.U32(), RequestingThread: c.U32()}
-	b.HasDumpThread, b.HasRequestingThread = validity&1 != 0, validity&2 != 0
-	if !p.failed(&c) {
-		p.d.Breakpad = &b
-	}
+	p.d.Breakpad = read(p, StreamBreakpadInfo, func(c *cursor.Cursor) BreakpadInfo {
+		validity := c.U32()
+		return BreakpadInfo{validity&1 != 0, validity&2 != 0, c.U32(), c.U32()}
+	})
 }
 
 // AssertionType tells the kinds of Assertion apart.
@@ -38,13 +34,7 @@ type Assertion struct {
 }
 
 func (p *parser) assertion() {
-	c, _, ok := p.open(StreamAssertionInfo)
-	if !ok {
-		return
-	}
-	a := Assertion{Expression: fixedUTF16(&c, 128), Function: fixedUTF16(&c, 128), File: fixedUTF16(&c, 128)}
-	a.Line, a.Type = c.U32(), AssertionType(c.U32())
-	if !p.failed(&c) {
-		p.d.Assertion = &a
-	}
+	p.d.Assertion = read(p, StreamAssertionInfo, func(c *cursor.Cursor) Assertion {
+		return Assertion{fixedUTF16(c, 128), fixedUTF16(c, 128), fixedUTF16(c, 128), c.U32(), AssertionType(c.U32())}
+	})
 }

@@ -107,23 +107,19 @@ var (
 
 func init() { layouts[CPUMIPS64] = layouts[CPUMIPS] }
 
-func (s *SystemInfo) layout() *layout {
-	switch {
-	case s == nil:
-		return nil
-	case s.Architecture == archOldARM64:
-		return layoutOldARM64
-	}
-	return layouts[s.CPU]
-}
-
 // context reads the context at l of the thread named; nil if there is none to be had. The system info
 // alone tells the layout, as sizes do not: extended state may follow.
 func (p *parser) context(l location, thread uint32) *Context {
 	if l.size == 0 {
 		return nil
 	}
-	layout := p.d.System.layout()
+	var layout *layout
+	if s := p.d.System; s != nil {
+		layout = layouts[s.CPU]
+		if s.Architecture == archOldARM64 {
+			layout = layoutOldARM64
+		}
+	}
 	if layout == nil {
 		p.problem("unsupported", "thread %d: context of an unknown CPU", thread)
 		return nil
@@ -151,12 +147,9 @@ func (p *parser) context(l location, thread uint32) *Context {
 	for i, off := range layout.regs {
 		ctx.Regs[i] = field(off, layout.regSize)
 	}
-	if layout.segments != nil {
-		var s [6]uint16
-		for i, off := range layout.segments {
-			s[i] = uint16(field(off, layout.segmentSize))
-		}
-		ctx.Segments = Segments{CS: s[0], DS: s[1], ES: s[2], FS: s[3], GS: s[4], SS: s[5]}
+	s := &ctx.Segments
+	for i, to := range []*uint16{&s.CS, &s.DS, &s.ES, &s.FS, &s.GS, &s.SS}[:len(layout.segments)] {
+		*to = uint16(field(layout.segments[i], layout.segmentSize))
 	}
 	return &ctx
 }

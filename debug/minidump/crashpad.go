@@ -40,21 +40,20 @@ type Annotation struct {
 const AnnotationString = 1
 
 func (p *parser) crashpad() {
-	c, _, ok := p.open(StreamCrashpadInfo)
-	if !ok {
-		return
-	}
-	info := Crashpad{Version: c.U32()}
-	info.ReportID, info.ClientID = p.uuid(&c), p.uuid(&c)
-	annotations, modules := readLocation(&c), readLocation(&c)
-	if p.failed(&c) {
+	var annotations, modules location
+	info := read(p, StreamCrashpadInfo, func(c *cursor.Cursor) Crashpad {
+		i := Crashpad{c.U32(), p.uuid(c), p.uuid(c), nil, nil}
+		annotations, modules = readLocation(c), readLocation(c)
+		return i
+	})
+	if info == nil {
 		return
 	}
 	if info.Version == 0 {
 		p.problem("unsupported", "version 0")
 		return
 	}
-	p.d.Crashpad = &info
+	p.d.Crashpad = info
 	info.Annotations = p.keyValues(annotations)
 	p.annotationList(modules, 12, func(c *cursor.Cursor) {
 		m := CrashpadModule{Index: c.U32()}

@@ -19,65 +19,44 @@ type HandleInfo struct {
 	Data []byte // aliases the dump
 }
 
-const (
-	handleSize  = 32
-	handle2Size = 40
-	// maxHandleInfo bounds what is chained to a handle, which may be a circle. There are eight types.
-	maxHandleInfo = 8
-)
+// maxHandleInfo bounds what is chained to a handle, which may be a circle. There are eight types.
+const maxHandleInfo = 8
 
 func (p *parser) handles() {
-	c, _, ok := p.open(StreamHandleData)
-	if !ok {
-		return
-	}
-	header, size, count := uint64(c.U32()), uint64(c.U32()), uint64(c.U32())
-	c.Skip(4)
-	if header < 16 || size < handleSize {
-		p.problem("bad record", "header of %d bytes, records of %d", header, size)
-		return
-	}
-	c.Skip(header - 16)
-	if p.failed(&c) {
-		return
-	}
-	p.d.Handles = []Handle{} // none is known to be open
-	p.records(&c, count, size, p.limits.Handles, func(i uint32, c *cursor.Cursor) {
+	handles := []Handle{}
+	if !p.extendedList(StreamHandleData, 16, 32, 4, p.limits.Handles, func(i uint32, c *cursor.Cursor) {
 		h := Handle{Handle: c.U64()}
-		name := func() (string, bool) {
-			off := rva(c.U32())
-			if off == 0 {
-				return "", false
+		name := func() (s string, ok bool) {
+			if off := rva(c.U32()); off != 0 {
+				return p.utf16(off, "handle %d: name", i)
 			}
-			s, err := p.utf16(off)
-			if err != nil {
-				p.problem("bad record", "handle %d: name: %v", i, err)
-			}
-			return s, err == nil
+			return "", false
 		}
 		h.Type, h.HasType = name()
 		h.Object, h.HasObject = name()
 		h.Attributes, h.Access, h.Handles, h.Pointers = c.U32(), c.U32(), c.U32(), c.U32()
-		if size >= handle2Size {
+		if c.Len() >= 8 {
 			h.Info = p.handleInfo(i, rva(c.U32()))
 		}
-		p.d.Handles = append(p.d.Handles, h)
-	})
+		handles = append(handles, h)
+	}) {
+		handles = nil // not known
+	}
+	p.d.Handles = handles
 }
 
 func (p *parser) handleInfo(i uint32, next rva) (info []HandleInfo) {
-	for next != 0 {
-		if len(info) == maxHandleInfo {
-			p.problem("bad record", "handle %d: more than %d records about it", i, maxHandleInfo)
-			break
-		}
+	for next != 0 && len(info) < maxHandleInfo {
 		c := p.from(next)
 		next = rva(c.U32())
-		h := HandleInfo{Type: c.U32()}
-		if h.Data = c.Bytes(uint64(c.U32())); p.failed(&c) {
-			break
+		h := HandleInfo{c.U32(), c.Bytes(uint64(c.U32()))}
+		if p.failed(&c) {
+			return info
 		}
 		info = append(info, h)
+	}
+	if next != 0 {
+		p.problem("bad record", "handle %d: more than %d records about it", i, maxHandleInfo)
 	}
 	return info
 }
@@ -85,10 +64,7 @@ func (p *parser) handleInfo(i uint32, next rva) (info []HandleInfo) {
 // handleOperations reads how many operations on handles were recorded, as Application Verifier does
 // (MINIDUMP_HANDLE_OPERATION_LIST). They stay bytes.
 func (p *parser) handleOperations() {
-	if c, _, ok := p.open(StreamHandleOperationList); ok {
-		c.Skip(8)
-		if n := c.U32(); !p.failed(&c) {
-			p.d.HandleOperations = n
-		}
+	if n := read(p, StreamHandleOperationList, func(c *cursor.Cursor) uint32 { c.Skip(8); return c.U32() }); n != nil {
+		p.d.HandleOperations = *n
 	}
 }

@@ -12,8 +12,7 @@ const (
 	signature = 0x504d444d // MINIDUMP_SIGNATURE, "MDMP"
 	version   = 0xa793     // MINIDUMP_VERSION; the high half of the field is the writer's own
 
-	headerSize         = 32
-	directoryEntrySize = 12
+	headerSize = 32
 )
 
 // Stream is one entry of the directory.
@@ -51,7 +50,7 @@ func (p *parser) header() error {
 	}
 	p.where = "directory"
 	c = p.from(directory)
-	table := c.Sub(uint64(count) * directoryEntrySize)
+	table := c.Sub(uint64(count) * 12)
 	if err := table.Err(); err != nil {
 		return err
 	}
@@ -113,6 +112,18 @@ func (p *parser) failed(c *cursor.Cursor) bool {
 	return true
 }
 
+// read returns what record makes of a stream, or nil if there is none or it cannot be read.
+func read[T any](p *parser, t StreamType, record func(c *cursor.Cursor) T) *T {
+	c, _, ok := p.open(t)
+	if !ok {
+		return nil
+	}
+	if v := record(&c); !p.failed(&c) {
+		return &v
+	}
+	return nil
+}
+
 // list reads a stream that is a count and records of size bytes, and hands each record on with its index.
 // Some writers align the first record to eight bytes: the stream's size tells.
 func (p *parser) list(t StreamType, size uint64, limit uint32, record func(i uint32, c *cursor.Cursor)) {
@@ -135,23 +146,24 @@ func (p *parser) list(t StreamType, size uint64, limit uint32, record func(i uin
 }
 
 // extendedList reads a stream whose header tells its own size, that of a record, and how many there are.
-// Larger headers and records come from newer writers; what they add is skipped.
-func (p *parser) extendedList(t StreamType, size uint64, countSize uint8, limit uint32, record func(i uint32, c *cursor.Cursor)) {
+// Larger headers and records come from newer writers; what they add is skipped. There is a list, if perhaps an empty
+// one, if the header can be read.
+func (p *parser) extendedList(t StreamType, header, size uint64, countSize uint8, limit uint32, record func(i uint32, c *cursor.Cursor)) bool {
 	c, _, ok := p.open(t)
 	if !ok {
-		return
+		return false
 	}
 	headerSize, recordSize := uint64(c.U32()), uint64(c.U32())
 	count := c.Uint(countSize)
-	known := 8 + uint64(countSize)
-	if headerSize < known || recordSize < size {
+	if headerSize < header || recordSize < size {
 		p.problem("bad record", "header of %d bytes, records of %d", headerSize, recordSize)
-		return
+		return false
 	}
-	c.Skip(headerSize - known)
-	if !p.failed(&c) {
+	c.Skip(headerSize - 8 - uint64(countSize))
+	if ok = !p.failed(&c); ok {
 		p.records(&c, count, recordSize, limit, record)
 	}
+	return ok
 }
 
 func (p *parser) records(c *cursor.Cursor, count, size uint64, limit uint32, record func(i uint32, c *cursor.Cursor)) {

@@ -63,13 +63,9 @@ func (p *parser) linux() {
 			*s.text = c.Rest()
 		}
 	}
-	pointer := CPUUnknown.PointerSize()
-	if p.d.System != nil {
-		pointer = p.d.System.CPU.PointerSize()
-	}
-	if pointer > 0 {
-		p.auxv(pointer)
-		p.linker(pointer)
+	if p.d.System != nil && p.d.System.CPU != CPUUnknown {
+		p.auxv(p.d.System.CPU.PointerSize())
+		p.linker(p.d.System.CPU.PointerSize())
 	}
 	p.procLimits()
 	c, _, ok := p.open(StreamLinuxMaps)
@@ -77,24 +73,21 @@ func (p *parser) linux() {
 		return
 	}
 	l.Maps = []Mapping{}
-	for line := range bytes.Lines(c.Rest()) {
-		line = bytes.TrimRight(line, "\r\n")
-		if len(line) == 0 {
-			continue
-		}
+	for line := range bytes.FieldsFuncSeq(c.Rest(), newline) {
 		if uint64(len(l.Maps)) >= uint64(p.limits.Mappings) {
 			p.problem("too large", "more than %d mappings", p.limits.Mappings)
 			l.Maps = nil
 			return
 		}
-		m, ok := parseMapping(string(line))
-		if !ok {
+		if m, ok := parseMapping(string(line)); ok {
+			l.Maps = append(l.Maps, m)
+		} else {
 			p.problem("bad record", "%.80q", line)
-			continue
 		}
-		l.Maps = append(l.Maps, m)
 	}
 }
+
+func newline(r rune) bool { return r == '\n' || r == '\r' }
 
 // maxAux is more than there are values, which end with AT_NULL.
 const maxAux = 256
@@ -113,31 +106,26 @@ func (p *parser) auxv(pointer uint8) {
 // linker reads the records, which some builds of the writer pack and others align to words. A copy of
 // _DYNAMIC follows, of pairs of words, so the size tells.
 func (p *parser) linker(pointer uint8) {
-	c, size, ok := p.open(StreamLinuxDSODebug)
-	if !ok {
+	var padding, count uint64
+	var objects rva
+	l := read(p, StreamLinuxDSODebug, func(c *cursor.Cursor) Linker {
+		if s, _ := p.d.find(StreamLinuxDSODebug); pointer == 8 && s.Size%16 == 40%16 { // packed 36%16
+			padding = 4
+		}
+		version := c.U32()
+		objects, count = rva(c.U32()), uint64(c.U32())
+		c.Skip(padding)
+		return Linker{version, c.Uint(pointer), c.Uint(pointer), c.Uint(pointer), nil}
+	})
+	if p.d.Linux.Linker = l; l == nil {
 		return
 	}
-	padding := uint64(0)
-	if pointer == 8 && size%16 == 40%16 { // packed 36%16
-		padding = 4
-	}
-	l := Linker{Version: c.U32()}
-	objects, count := rva(c.U32()), uint64(c.U32())
-	c.Skip(padding)
-	l.Brk, l.Base, l.Dynamic = c.Uint(pointer), c.Uint(pointer), c.Uint(pointer)
-	if p.failed(&c) {
-		return
-	}
-	p.d.Linux.Linker = &l
-	c = p.from(objects)
+	c := p.from(objects)
 	p.records(&c, count, 2*uint64(pointer)+4+padding, p.limits.Modules, func(i uint32, c *cursor.Cursor) {
 		o := LinkedObject{Addr: c.Uint(pointer)}
-		name, err := p.utf16(rva(c.U32()))
-		if err != nil {
-			p.problem("bad record", "object %d: name: %v", i, err)
-		}
+		o.Name, _ = p.utf16(rva(c.U32()), "object %d: name", i)
 		c.Skip(padding)
-		o.Name, o.Dynamic = name, c.Uint(pointer)
+		o.Dynamic = c.Uint(pointer)
 		l.Objects = append(l.Objects, o)
 	})
 }
@@ -189,27 +177,25 @@ func unquote(b []byte) string {
 	return string(b)
 }
 
-// PID returns the process id of the status text.
-func (l *Linux) PID() (uint32, bool) {
-	for key, value := range Pairs(l.Status, ':') {
-		if key == "Pid" {
-			v, err := strconv.ParseUint(value, 10, 32)
-			return uint32(v), err == nil
-		}
-	}
-	return 0, false
-}
-
-// Microcode returns the microcode version of the first processor, which x86 kernels tell.
-func (l *Linux) Microcode() (uint64, bool) {
-	for key, value := range Pairs(l.CPUInfo, ':') {
-		if digits, ok := strings.CutPrefix(value, "0x"); ok && key == "microcode" {
-			v, err := strconv.ParseUint(digits, 16, 64)
+// number returns the first value of key in a text that begins with prefix.
+func number(text []byte, name, prefix string, base, bits int) (uint64, bool) {
+	for key, value := range Pairs(text, ':') {
+		if digits, ok := strings.CutPrefix(value, prefix); ok && key == name {
+			v, err := strconv.ParseUint(digits, base, bits)
 			return v, err == nil
 		}
 	}
 	return 0, false
 }
+
+// PID returns the process id of the status text.
+func (l *Linux) PID() (uint32, bool) {
+	v, ok := number(l.Status, "Pid", "", 10, 32)
+	return uint32(v), ok
+}
+
+// Microcode returns the microcode version of the first processor, which x86 kernels tell.
+func (l *Linux) Microcode() (uint64, bool) { return number(l.CPUInfo, "microcode", "0x", 16, 64) }
 
 // Distribution identifies a Linux distribution. Fields the dump does not tell are empty.
 type Distribution struct{ ID, Release, Codename, Description string }

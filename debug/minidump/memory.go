@@ -3,6 +3,7 @@ package minidump
 import (
 	"cmp"
 	"slices"
+	"sort"
 
 	"salvage/debug/internal/cursor"
 )
@@ -37,10 +38,7 @@ type Memory struct {
 
 // At returns the region that has the byte at addr; of several the one that reaches furthest beyond it.
 func (m *Memory) At(addr uint64) (Region, bool) {
-	i, found := slices.BinarySearchFunc(m.index, addr, func(r Region, addr uint64) int { return cmp.Compare(r.Addr, addr) })
-	if !found {
-		i--
-	}
+	i := sort.Search(len(m.index), func(i int) bool { return m.index[i].Addr > addr }) - 1
 	if i < 0 || !m.index[i].Contains(addr) {
 		return Region{}, false
 	}
@@ -71,18 +69,13 @@ func (m *Memory) arrange() {
 	}
 }
 
-const (
-	memoryDescriptorSize   = 16
-	memoryDescriptor64Size = 16
-)
-
 // memory reads both memory lists. A region that is cut off by the end of the file keeps the bytes that are
 // there: dumps of full memory are large, and uploads of them often incomplete.
 func (p *parser) memory() {
 	if c, _, ok := p.open(StreamMemory64List); ok {
 		count, base := c.U64(), rva(c.U64())
 		if !p.failed(&c) {
-			p.records(&c, count, memoryDescriptor64Size, p.limits.Regions, func(_ uint32, c *cursor.Cursor) {
+			p.records(&c, count, 16, p.limits.Regions, func(_ uint32, c *cursor.Cursor) {
 				addr, size := c.U64(), c.U64()
 				p.addRegion(addr, base, size)
 				if base += rva(size); uint64(base) < size {
@@ -91,7 +84,7 @@ func (p *parser) memory() {
 			})
 		}
 	}
-	p.list(StreamMemoryList, memoryDescriptorSize, p.limits.Regions, func(_ uint32, c *cursor.Cursor) {
+	p.list(StreamMemoryList, 16, p.limits.Regions, func(_ uint32, c *cursor.Cursor) {
 		addr := c.U64()
 		l := readLocation(c)
 		p.addRegion(addr, l.rva, l.size)
@@ -100,26 +93,28 @@ func (p *parser) memory() {
 }
 
 func (p *parser) addRegion(addr uint64, off rva, size uint64) {
-	if r, ok := p.region(addr, off, size); ok {
+	if r := p.region(addr, off, size); r.Data != nil {
 		p.d.Memory.Regions = append(p.d.Memory.Regions, r)
 	}
 }
 
-// region returns what the file has of a memory region.
-func (p *parser) region(addr uint64, off rva, size uint64) (Region, bool) {
-	if off == 0 || size == 0 { // known, but not written
-		return Region{}, false
-	}
-	if addr+(size-1) < addr {
-		p.problem("bad record", "region of %#x bytes at %#x ends beyond the address space", size, addr)
-		return Region{}, false
-	}
+// region returns what the file has of a memory region, the zero Region if that is nothing.
+func (p *parser) region(addr uint64, off rva, size uint64) (r Region) {
 	c := p.from(off)
 	n := min(size, c.Len())
-	if n < size {
+	switch {
+	case off == 0 || size == 0: // known, but not written
+		return r
+	case addr+(size-1) < addr:
+		p.problem("bad record", "region of %#x bytes at %#x ends beyond the address space", size, addr)
+		return r
+	case n < size:
 		p.problem("truncated", "region at %#x: %#x of %#x bytes are in the file", addr, n, size)
 	}
-	return Region{addr, c.Bytes(n)}, n > 0
+	if n > 0 {
+		r = Region{addr, c.Bytes(n)}
+	}
+	return r
 }
 
 // MemoryInfo describes a range of the address space, whether its bytes are in the dump or not
@@ -133,36 +128,23 @@ type MemoryInfo struct {
 	Type                 uint32 // MEM_PRIVATE 0x20000, MEM_MAPPED 0x40000, MEM_IMAGE 0x1000000
 }
 
-// PAGE_… of winnt.h.
-const (
-	pageReadOnly         = 0x02
-	pageReadWrite        = 0x04
-	pageWriteCopy        = 0x08
-	pageExecute          = 0x10
-	pageExecuteRead      = 0x20
-	pageExecuteReadWrite = 0x40
-	pageExecuteWriteCopy = 0x80
-)
-
 // Readable reports whether the protection allows reads. Copy-on-write pages do not count, as in rust-minidump.
 func (m *MemoryInfo) Readable() bool {
-	return m.Protection&(pageReadOnly|pageReadWrite|pageExecuteRead|pageExecuteReadWrite) != 0
+	return m.Protection&(0x02|0x04|0x20|0x40) != 0 // PAGE_READONLY, READWRITE, EXECUTE_READ, EXECUTE_READWRITE
 }
 
 // Writable reports whether the protection allows writes.
 func (m *MemoryInfo) Writable() bool {
-	return m.Protection&(pageReadWrite|pageWriteCopy|pageExecuteReadWrite|pageExecuteWriteCopy) != 0
+	return m.Protection&(0x04|0x08|0x40|0x80) != 0 // PAGE_READWRITE, WRITECOPY, EXECUTE_READWRITE, EXECUTE_WRITECOPY
 }
 
 // Executable reports whether the protection allows execution.
 func (m *MemoryInfo) Executable() bool {
-	return m.Protection&(pageExecute|pageExecuteRead|pageExecuteReadWrite|pageExecuteWriteCopy) != 0
+	return m.Protection&(0x10|0x20|0x40|0x80) != 0 // PAGE_EXECUTE…
 }
 
-const memoryInfoSize = 48
-
 func (p *parser) memoryInfo() {
-	p.extendedList(StreamMemoryInfoList, memoryInfoSize, 8, p.limits.Regions, func(_ uint32, c *cursor.Cursor) {
+	p.extendedList(StreamMemoryInfoList, 16, 48, 8, p.limits.Regions, func(_ uint32, c *cursor.Cursor) {
 		m := MemoryInfo{Base: c.U64(), AllocationBase: c.U64(), AllocationProtection: c.U32()}
 		c.Skip(4)
 		m.Size, m.State, m.Protection, m.Type = c.U64(), c.U32(), c.U32(), c.U32()

@@ -14,6 +14,7 @@
 package minidump
 
 import (
+	"cmp"
 	"fmt"
 
 	"salvage/debug"
@@ -39,24 +40,12 @@ type Limits struct {
 }
 
 func (l Limits) withDefaults() Limits {
-	for _, f := range []struct {
-		v   *uint32
-		def uint32
-	}{
-		{&l.Streams, 1 << 10}, {&l.Threads, 100_000}, {&l.Modules, 1 << 16}, {&l.Regions, 1 << 20},
-		{&l.Mappings, 1 << 20}, {&l.Handles, 1 << 20}, {&l.Annotations, 1 << 16}, {&l.StringBytes, 1 << 16},
-	} {
-		if *f.v == 0 {
-			*f.v = f.def
-		}
+	return Limits{
+		Streams: cmp.Or(l.Streams, 1<<10), Threads: cmp.Or(l.Threads, 100_000), Modules: cmp.Or(l.Modules, 1<<16),
+		Regions: cmp.Or(l.Regions, 1<<20), Mappings: cmp.Or(l.Mappings, 1<<20), Handles: cmp.Or(l.Handles, 1<<20),
+		Annotations: cmp.Or(l.Annotations, 1<<16), StringBytes: cmp.Or(l.StringBytes, 1<<16),
+		TextBytes: cmp.Or(l.TextBytes, 16<<20), Inflated: cmp.Or(l.Inflated, 512<<20),
 	}
-	if l.TextBytes == 0 {
-		l.TextBytes = 16 << 20
-	}
-	if l.Inflated == 0 {
-		l.Inflated = 512 << 20
-	}
-	return l
 }
 
 // Dump is a parsed minidump. Pointers are nil and slices empty where the dump has no such stream or
@@ -92,9 +81,8 @@ type Dump struct {
 	// record", "too large", "size mismatch", "duplicate stream", "unsupported", "more".
 	Problems []debug.Problem
 
-	data     []byte
-	byAddr   []*Module
-	unloaded []*UnloadedModule
+	data   []byte
+	byAddr []*Module
 }
 
 // Parse reads a dump under the default limits. The result aliases data.
@@ -180,13 +168,15 @@ func (p *parser) charge(c *cursor.Cursor, n uint64) {
 }
 
 // utf16 reads a MINIDUMP_STRING: its length in bytes, then UTF-16. Windows allows unpaired surrogates in
-// file names; they become U+FFFD.
-func (p *parser) utf16(off rva) (string, error) {
+// file names; they become U+FFFD. A problem tells what it is of.
+func (p *parser) utf16(off rva, format string, args ...any) (s string, ok bool) {
 	c := p.from(off)
 	n := uint64(c.U32())
 	p.charge(&c, n)
-	s := c.UTF16(n)
-	return s, c.Err()
+	if s = c.UTF16(n); c.Err() != nil {
+		p.problem("bad record", "%s: %v", fmt.Sprintf(format, args...), c.Err())
+	}
+	return s, c.Err() == nil
 }
 
 // enter names the stream that problems are about from here on.

@@ -70,45 +70,40 @@ var miscForms = [...]struct {
 }
 
 func (p *parser) misc() {
-	c, _, ok := p.open(StreamMiscInfo)
-	if !ok {
-		return
-	}
-	form, allowed := 0, MiscFlags(0)
-	size := c.Len()
-	for _, f := range miscForms {
-		if size >= f.size {
-			form++
-			allowed |= f.flags
+	p.d.Misc = read(p, StreamMiscInfo, func(c *cursor.Cursor) MiscInfo {
+		form, allowed := 0, MiscFlags(0)
+		size := c.Len()
+		for _, f := range miscForms {
+			if size >= f.size {
+				form++
+				allowed |= f.flags
+			}
 		}
-	}
-	c.Skip(4) // claims a size, which the stream's own overrides
-	m := MiscInfo{Size: uint32(size), Flags: MiscFlags(c.U32()) & allowed}
-	m.ProcessID, m.CreateTime, m.UserTime, m.KernelTime = c.U32(), c.U32(), c.U32(), c.U32()
-	if p.failed(&c) {
-		return
-	}
-	if form >= 2 {
-		m.MaxMHz, m.CurrentMHz, m.MHzLimit = c.U32(), c.U32(), c.U32()
-		m.MaxIdleState, m.CurrentIdleState = c.U32(), c.U32()
-	}
-	if form >= 3 {
-		m.IntegrityLevel, m.ExecuteFlags, m.Protected, m.TimeZoneID = c.U32(), c.U32(), c.U32(), c.U32()
-		m.TimeZone = readTimeZone(&c)
-	}
-	if form >= 4 {
-		m.BuildString, m.DebugBuild = fixedUTF16(&c, 260), fixedUTF16(&c, 40)
-	}
-	if form >= 5 {
-		c.Skip(4)
-		m.XState.ContextSize, m.XState.Enabled = c.U32(), c.U64()
-		for i := range m.XState.Features {
-			f := &m.XState.Features[i]
-			f.Offset, f.Size = c.U32(), c.U32()
+		c.Skip(4) // claims a size, which the stream's own overrides
+		m := MiscInfo{Size: uint32(size), Flags: MiscFlags(c.U32()) & allowed}
+		m.ProcessID, m.CreateTime, m.UserTime, m.KernelTime = c.U32(), c.U32(), c.U32(), c.U32()
+		if form >= 2 {
+			m.MaxMHz, m.CurrentMHz, m.MHzLimit = c.U32(), c.U32(), c.U32()
+			m.MaxIdleState, m.CurrentIdleState = c.U32(), c.U32()
 		}
-		m.ProcessCookie = c.U32()
-	}
-	p.d.Misc = &m
+		if form >= 3 {
+			m.IntegrityLevel, m.ExecuteFlags, m.Protected, m.TimeZoneID = c.U32(), c.U32(), c.U32(), c.U32()
+			m.TimeZone = readTimeZone(c)
+		}
+		if form >= 4 {
+			m.BuildString, m.DebugBuild = fixedUTF16(c, 260), fixedUTF16(c, 40)
+		}
+		if form >= 5 {
+			c.Skip(4)
+			m.XState.ContextSize, m.XState.Enabled = c.U32(), c.U64()
+			for i := range m.XState.Features {
+				f := &m.XState.Features[i]
+				f.Offset, f.Size = c.U32(), c.U32()
+			}
+			m.ProcessCookie = c.U32()
+		}
+		return m
+	})
 }
 
 func readTimeZone(c *cursor.Cursor) (z TimeZone) {

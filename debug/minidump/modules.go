@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 
 	"salvage/debug"
@@ -41,9 +42,6 @@ type UnloadedModule struct {
 }
 
 const (
-	moduleSize         = 108
-	unloadedModuleSize = 24
-
 	fixedInfoSignature = 0xfeef04bd // VS_FFI_SIGNATURE
 	fixedInfoVersion   = 0x00010000 // VS_FFI_STRUCVERSION
 
@@ -56,7 +54,7 @@ const (
 // modules reads the module list. Only a module without a range is left out: one whose name or CodeView
 // record cannot be read still tells what lies at an address.
 func (p *parser) modules() {
-	p.list(StreamModuleList, moduleSize, p.limits.Modules, func(i uint32, c *cursor.Cursor) {
+	p.list(StreamModuleList, 108, p.limits.Modules, func(i uint32, c *cursor.Cursor) {
 		m := Module{Index: i, Addr: c.U64(), Size: c.U32(), Checksum: c.U32(), Timestamp: c.U32()}
 		name := rva(c.U32())
 		var fixed [13]uint32 // VS_FIXEDFILEINFO
@@ -68,10 +66,7 @@ func (p *parser) modules() {
 			p.problem("bad record", "module %d: %#x bytes at %#x", i, m.Size, m.Addr)
 			return
 		}
-		var err error
-		if m.Name, err = p.utf16(name); err != nil {
-			p.problem("bad record", "module %d: name: %v", i, err)
-		}
+		m.Name, _ = p.utf16(name, "module %d: name", i)
 		m.Version = version4(p.os(), &fixed)
 		if err := p.codeView(&m, codeView); err != nil {
 			p.problem("bad record", "module %d: CodeView record: %v", i, err)
@@ -105,53 +100,40 @@ func (p *parser) codeView(m *Module, l location) error {
 	if l.size > maxCodeView {
 		c.Fail("record over the limit", debug.ErrTooLarge)
 	}
-	raw := c.Rest()
+	n := *m // for good if all of the record can be read
+	n.CodeView = c.Rest()
 	switch c.U32() {
 	case codeViewPDB70:
 		var guid [16]byte
 		copy(guid[:], c.Bytes(16))
-		age := c.U32()
-		file := p.cstring(&c)
-		if c.Err() != nil {
-			break
-		}
-		id := debugid.FromGUID(guid, age)
+		id := debugid.FromGUID(guid, c.U32())
 		if p.d.BigEndian {
-			id = debugid.ID{UUID: guid, Age: age}
+			id.UUID = guid
 		}
 		if guid != [16]byte{} {
-			m.DebugID = id
+			n.DebugID = id
 		}
-		m.DebugFile = file
-		m.CodeID = debugid.CodeIDFromPE(m.Timestamp, m.Size)
+		n.DebugFile = p.cstring(&c)
+		n.CodeID = debugid.CodeIDFromPE(m.Timestamp, m.Size)
 		// Writers on Apple systems put the UUID of a Mach-O into a PDB record, for want of one of its own: it names the
 		// binary as well. Timestamp and size are those of no header there.
 		if os := p.os(); os == OSMacOS || os == OSIOS {
-			m.CodeID = debugid.CodeID(fmt.Sprintf("%x", id.UUID))
+			n.CodeID = debugid.CodeID(fmt.Sprintf("%x", id.UUID))
 		}
 	case codeViewPDB20:
 		c.Skip(4)
-		stamp, age := c.U32(), c.U32()
-		file := p.cstring(&c)
-		if c.Err() != nil {
-			break
-		}
-		m.DebugID, m.DebugFile = debugid.FromTimestamp(stamp, age), file
-		m.CodeID = debugid.CodeIDFromPE(m.Timestamp, m.Size)
+		n.DebugID = debugid.FromTimestamp(c.U32(), c.U32())
+		n.DebugFile = p.cstring(&c)
+		n.CodeID = debugid.CodeIDFromPE(m.Timestamp, m.Size)
 	case codeViewELF:
 		p.charge(&c, c.Len())
-		if c.Err() != nil {
-			break
-		}
-		build := c.Rest()
-		m.DebugFile = m.Name
-		m.CodeID = debugid.CodeIDFromBuildID(build)
-		if m.CodeID != "" {
-			m.DebugID = debugid.FromBuildID(build, p.d.BigEndian)
+		n.DebugFile = m.Name
+		if n.CodeID = debugid.CodeIDFromBuildID(c.Rest()); n.CodeID != "" {
+			n.DebugID = debugid.FromBuildID(c.Rest(), p.d.BigEndian)
 		}
 	}
 	if c.Err() == nil {
-		m.CodeView = raw
+		*m = n
 	}
 	return c.Err()
 }
@@ -195,10 +177,7 @@ func (d *Dump) MainModule() *Module {
 // ModuleAt returns the module at addr, or nil. Of modules that overlap only one is found: the one that
 // starts first, of several that start together the smallest.
 func (d *Dump) ModuleAt(addr uint64) *Module {
-	i, found := slices.BinarySearchFunc(d.byAddr, addr, func(m *Module, addr uint64) int { return cmp.Compare(m.Addr, addr) })
-	if !found {
-		i--
-	}
+	i := sort.Search(len(d.byAddr), func(i int) bool { return d.byAddr[i].Addr > addr }) - 1
 	if i < 0 || addr >= d.byAddr[i].End() {
 		return nil
 	}
@@ -209,35 +188,29 @@ func (d *Dump) ModuleAt(addr uint64) *Module {
 func (d *Dump) ModulesByAddr() []*Module { return d.byAddr }
 
 func (p *parser) unloadedModules() {
-	p.extendedList(StreamUnloadedModuleList, unloadedModuleSize, 4, p.limits.Modules, func(i uint32, c *cursor.Cursor) {
+	p.extendedList(StreamUnloadedModuleList, 12, 24, 4, p.limits.Modules, func(i uint32, c *cursor.Cursor) {
 		m := UnloadedModule{Addr: c.U64(), Size: c.U32(), Checksum: c.U32(), Timestamp: c.U32()}
 		name := rva(c.U32())
 		if m.Size == 0 || m.Addr+uint64(m.Size) < m.Addr {
 			p.problem("bad record", "module %d: %#x bytes at %#x", i, m.Size, m.Addr)
 			return
 		}
-		var err error
-		if m.Name, err = p.utf16(name); err != nil {
-			p.problem("bad record", "module %d: name: %v", i, err)
-		}
+		m.Name, _ = p.utf16(name, "module %d: name", i)
 		m.CodeID = debugid.CodeIDFromPE(m.Timestamp, m.Size)
 		p.d.Unloaded = append(p.d.Unloaded, m)
-	})
-	for i := range p.d.Unloaded {
-		p.d.unloaded = append(p.d.unloaded, &p.d.Unloaded[i])
-	}
-	slices.SortStableFunc(p.d.unloaded, func(a, b *UnloadedModule) int {
-		return cmp.Or(cmp.Compare(a.Addr, b.Addr), cmp.Compare(a.Size, b.Size))
 	})
 }
 
 // UnloadedAt returns all modules that once were at addr, by address and size. It takes time linear in
 // their number.
 func (d *Dump) UnloadedAt(addr uint64) (modules []*UnloadedModule) {
-	for _, m := range d.unloaded {
-		if addr-m.Addr < uint64(m.Size) {
+	for i := range d.Unloaded {
+		if m := &d.Unloaded[i]; addr-m.Addr < uint64(m.Size) {
 			modules = append(modules, m)
 		}
 	}
+	slices.SortStableFunc(modules, func(a, b *UnloadedModule) int {
+		return cmp.Or(cmp.Compare(a.Addr, b.Addr), cmp.Compare(a.Size, b.Size))
+	})
 	return modules
 }

@@ -1,9 +1,10 @@
 package minidump
 
 import (
-	"bytes"
 	"strconv"
 	"strings"
+
+	"salvage/debug/internal/cursor"
 )
 
 // MacCrashInfo is what a library of macOS left for crash reports: crashreporter_annotations_t of Apple's
@@ -24,12 +25,9 @@ const (
 // macCrashInfo reads the records. They share the offset of their strings and so have to have one version.
 func (p *parser) macCrashInfo() {
 	c, _, ok := p.open(StreamMozMacosCrashInfo)
-	if !ok {
-		return
-	}
 	c.Skip(4)
 	count, start := c.U32(), uint64(c.U32())
-	if p.failed(&c) {
+	if !ok || p.failed(&c) {
 		return
 	}
 	if count > maxMacCrashInfo {
@@ -73,21 +71,9 @@ func (p *parser) macCrashInfo() {
 
 // macBootArgs reads the arguments that macOS was started with.
 func (p *parser) macBootArgs() {
-	c, _, ok := p.open(StreamMozMacosBootargs)
-	if !ok {
-		return
+	if text := read(p, StreamMozMacosBootargs, func(c *cursor.Cursor) rva { c.Skip(4); return rva(c.U64()) }); text != nil {
+		p.d.MacBootArgs, p.d.HasMacBootArgs = p.utf16(*text, "boot arguments")
 	}
-	c.Skip(4)
-	text := rva(c.U64())
-	if p.failed(&c) {
-		return
-	}
-	s, err := p.utf16(text)
-	if err != nil {
-		p.problem("bad record", "%v", err)
-		return
-	}
-	p.d.MacBootArgs, p.d.HasMacBootArgs = s, true
 }
 
 // ProcLimit is a line of /proc/PID/limits.
@@ -103,47 +89,38 @@ type Limit struct {
 	Value     uint64
 }
 
-// procLimits reads a table whose columns are two spaces or more apart: Linux fills them up with spaces.
+// procLimits reads a table whose columns are two spaces or more apart: Linux fills them up with spaces. Its first line
+// names them.
 func (p *parser) procLimits() {
-	c, _, ok := p.open(StreamMozLinuxLimits)
-	if !ok {
-		return
-	}
-	text := c.Rest()
-	p.charge(&c, uint64(len(text)))
-	if p.failed(&c) {
+	lines := read(p, StreamMozLinuxLimits, func(c *cursor.Cursor) []string {
+		p.charge(c, c.Len())
+		return strings.FieldsFunc(string(c.Rest()), newline)
+	})
+	if lines == nil {
 		return
 	}
 	p.d.Linux.Limits = []ProcLimit{}
-	header := true
-	for line := range bytes.Lines(text) {
-		if line = bytes.TrimRight(line, "\r\n"); len(line) == 0 || header {
-			header = header && len(line) == 0
-			continue
-		}
+	for _, line := range (*lines)[min(1, len(*lines)):] {
 		var fields []string
-		for f := range strings.SplitSeq(string(line), "  ") {
+		for f := range strings.SplitSeq(line, "  ") {
 			if f != "" {
 				fields = append(fields, strings.ToValidUTF8(strings.TrimSpace(f), "\uFFFD"))
 			}
 		}
-		if len(fields) < 3 {
-			continue
+		if len(fields) >= 3 {
+			fields = append(fields, "n/a")
+			p.d.Linux.Limits = append(p.d.Linux.Limits, ProcLimit{fields[0], parseLimit(fields[1]), parseLimit(fields[2]), fields[3]})
 		}
-		l := ProcLimit{fields[0], parseLimit(fields[1]), parseLimit(fields[2]), "n/a"}
-		if len(fields) > 3 {
-			l.Unit = fields[3]
-		}
-		p.d.Linux.Limits = append(p.d.Linux.Limits, l)
 	}
 }
 
+// parseLimit takes what is no number for 0.
 func parseLimit(s string) Limit {
-	v, err := strconv.ParseUint(s, 10, 64)
-	if err != nil {
-		v = 0
+	l := Limit{Unlimited: s == "unlimited"}
+	if v, err := strconv.ParseUint(s, 10, 64); err == nil {
+		l.Value = v
 	}
-	return Limit{s == "unlimited", v}
+	return l
 }
 
 // maxSoftErrors bounds a list of the writer's troubles.
@@ -151,13 +128,9 @@ const maxSoftErrors = 1 << 20
 
 // softErrors takes over what the writer could not do: JSON, as it is.
 func (p *parser) softErrors() {
-	c, _, ok := p.open(StreamMozSoftErrors)
-	if !ok {
-		return
+	if c, _, _ := p.open(StreamMozSoftErrors); c.Len() > maxSoftErrors {
+		p.problem("too large", "%d bytes, the limit is %d", c.Len(), maxSoftErrors)
+	} else {
+		p.d.SoftErrors = c.Rest()
 	}
-	if n := c.Len(); n > maxSoftErrors {
-		p.problem("too large", "%d bytes, the limit is %d", n, maxSoftErrors)
-		return
-	}
-	p.d.SoftErrors = c.Rest()
 }

@@ -3,6 +3,8 @@ package minidump
 import (
 	"encoding/binary"
 	"strings"
+
+	"salvage/debug/internal/cursor"
 )
 
 // CPU is an instruction set.
@@ -95,44 +97,35 @@ type SystemInfo struct {
 	Features [2]uint64 // x86 and ARM: version or cpuid, and feature or hwcap bits; else PROCESSOR_FEATURES
 }
 
-const systemInfoSize = 56
-
 func (p *parser) system() {
-	c, _, ok := p.open(StreamSystemInfo)
-	if !ok {
-		return
-	}
-	r := c.Sub(systemInfoSize)
-	s := SystemInfo{Architecture: r.U16(), Level: r.U16(), Revision: r.U16(), Processors: r.U8(), ProductType: r.U8()}
-	s.Major, s.Minor, s.Build = r.U32(), r.U32(), r.U32()
-	s.Platform = r.U32()
-	csd := rva(r.U32())
-	s.SuiteMask = r.U16()
-	r.Skip(2)
-	s.CPU, s.OS = architectures[s.Architecture], platforms[s.Platform]
-	switch s.CPU {
-	case CPUX86:
-		var vendor [12]byte // three words; the text is theirs in little-endian order
-		for i := range 3 {
-			binary.LittleEndian.PutUint32(vendor[4*i:], r.U32())
+	var csd rva
+	p.d.System = read(p, StreamSystemInfo, func(c *cursor.Cursor) (s SystemInfo) {
+		r := c.Sub(56)
+		s = SystemInfo{Architecture: r.U16(), Level: r.U16(), Revision: r.U16(), Processors: r.U8(), ProductType: r.U8()}
+		s.Major, s.Minor, s.Build = r.U32(), r.U32(), r.U32()
+		s.Platform = r.U32()
+		csd = rva(r.U32())
+		s.SuiteMask = r.U16()
+		r.Skip(2)
+		s.CPU, s.OS = architectures[s.Architecture], platforms[s.Platform]
+		switch s.CPU {
+		case CPUX86:
+			var vendor [12]byte // three words; the text is theirs in little-endian order
+			for i := range 3 {
+				binary.LittleEndian.PutUint32(vendor[4*i:], r.U32())
+			}
+			s.Vendor = strings.ToValidUTF8(strings.TrimRight(string(vendor[:]), "\x00"), "\uFFFD")
+			s.Features = [2]uint64{uint64(r.U32()), uint64(r.U32())}
+		case CPUARM:
+			s.Features = [2]uint64{uint64(r.U32()), uint64(r.U32())}
+		default:
+			s.Features = [2]uint64{r.U64(), r.U64()}
 		}
-		s.Vendor = strings.ToValidUTF8(strings.TrimRight(string(vendor[:]), "\x00"), "\uFFFD")
-		s.Features = [2]uint64{uint64(r.U32()), uint64(r.U32())}
-	case CPUARM:
-		s.Features = [2]uint64{uint64(r.U32()), uint64(r.U32())}
-	default:
-		s.Features = [2]uint64{r.U64(), r.U64()}
+		return s
+	})
+	if p.d.System != nil && csd != 0 {
+		p.d.System.CSD, _ = p.utf16(csd, "CSD version")
 	}
-	if p.failed(&r) {
-		return
-	}
-	if csd != 0 {
-		var err error
-		if s.CSD, err = p.utf16(csd); err != nil {
-			p.problem("bad record", "CSD version: %v", err)
-		}
-	}
-	p.d.System = &s
 }
 
 func (p *parser) os() OS {

@@ -23,19 +23,12 @@ type ThreadInfo struct {
 	Start, Affinity                    uint64 // address of the function it began in; a bit per processor
 }
 
-const (
-	threadSize     = 48
-	threadNameSize = 12
-	threadInfoSize = 64
-)
-
 func (p *parser) threads() {
-	p.list(StreamThreadList, threadSize, p.limits.Threads, func(_ uint32, c *cursor.Cursor) {
+	p.list(StreamThreadList, 48, p.limits.Threads, func(_ uint32, c *cursor.Cursor) {
 		t := Thread{ID: c.U32(), SuspendCount: c.U32(), PriorityClass: c.U32(), Priority: c.U32(), TEB: c.U64()}
 		stack := c.U64()
 		memory, context := readLocation(c), readLocation(c)
-		var ok bool
-		if t.Stack, ok = p.region(stack, memory.rva, memory.size); !ok {
+		if t.Stack = p.region(stack, memory.rva, memory.size); t.Stack.Data == nil {
 			t.Stack, _ = p.d.Memory.At(stack)
 		}
 		t.Context = p.context(context, t.ID)
@@ -43,17 +36,14 @@ func (p *parser) threads() {
 	})
 
 	names := map[uint32]string{}
-	p.list(StreamThreadNames, threadNameSize, p.limits.Threads, func(_ uint32, c *cursor.Cursor) {
+	p.list(StreamThreadNames, 12, p.limits.Threads, func(_ uint32, c *cursor.Cursor) {
 		id := c.U32()
-		name, err := p.utf16(rva(c.U64()))
-		if err != nil {
-			p.problem("bad record", "name of thread %d: %v", id, err)
-			return
+		if name, ok := p.utf16(rva(c.U64()), "name of thread %d", id); ok {
+			names[id] = name // where a thread has several, the last
 		}
-		names[id] = name // where a thread has several, the last
 	})
 	infos := map[uint32]*ThreadInfo{}
-	p.extendedList(StreamThreadInfoList, threadInfoSize, 4, p.limits.Threads, func(_ uint32, c *cursor.Cursor) {
+	p.extendedList(StreamThreadInfoList, 12, 64, 4, p.limits.Threads, func(_ uint32, c *cursor.Cursor) {
 		id := c.U32()
 		i := ThreadInfo{Flags: c.U32(), Error: c.U32(), ExitStatus: c.U32()}
 		i.Create, i.Exit, i.KernelTime, i.UserTime, i.Start, i.Affinity = c.U64(), c.U64(), c.U64(), c.U64(), c.U64(), c.U64()
@@ -96,28 +86,23 @@ func (e *Exception) Parameters() []uint64 {
 	return e.Information[:min(e.NumParameters, uint32(len(e.Information)))]
 }
 
-const exceptionSize = 168
-
 func (p *parser) exception() {
-	c, _, ok := p.open(StreamException)
-	if !ok {
-		return
+	var context location
+	p.d.Exception = read(p, StreamException, func(c *cursor.Cursor) Exception {
+		e := Exception{ThreadID: c.U32()}
+		c.Skip(4)
+		e.Code, e.Flags, e.Record, e.Address, e.NumParameters = c.U32(), c.U32(), c.U64(), c.U64(), c.U32()
+		c.Skip(4)
+		for i := range e.Information {
+			e.Information[i] = c.U64()
+		}
+		context = readLocation(c)
+		return e
+	})
+	if e := p.d.Exception; e != nil {
+		if e.NumParameters > uint32(len(e.Information)) {
+			p.problem("bad record", "%d parameters", e.NumParameters)
+		}
+		e.Context = p.context(context, e.ThreadID)
 	}
-	r := c.Sub(exceptionSize)
-	e := Exception{ThreadID: r.U32()}
-	r.Skip(4)
-	e.Code, e.Flags, e.Record, e.Address, e.NumParameters = r.U32(), r.U32(), r.U64(), r.U64(), r.U32()
-	r.Skip(4)
-	for i := range e.Information {
-		e.Information[i] = r.U64()
-	}
-	context := readLocation(&r)
-	if p.failed(&r) {
-		return
-	}
-	if e.NumParameters > uint32(len(e.Information)) {
-		p.problem("bad record", "%d parameters", e.NumParameters)
-	}
-	e.Context = p.context(context, e.ThreadID)
-	p.d.Exception = &e
 }
