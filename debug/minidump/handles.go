@@ -35,9 +35,7 @@ func (p *parser) handles() {
 		h.Type, h.HasType = name()
 		h.Object, h.HasObject = name()
 		h.Attributes, h.Access, h.Handles, h.Pointers = c.U32(), c.U32(), c.U32(), c.U32()
-		if c.Len() >= 8 {
-			h.Info = p.handleInfo(i, rva(c.U32()))
-		}
+		h.Info = p.handleInfo(i, rva(c.U32())) // 0 in records without it
 		handles = append(handles, h)
 	}) {
 		handles = nil // not known
