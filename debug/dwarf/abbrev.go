@@ -45,9 +45,10 @@ var slots = map[uint64]slot{
 // op is one step of reading an entry: skip a number of bytes, skip a value, or read one into a slot.
 type op struct {
 	slot     slot
-	form     uint16 // 0: skip bytes
-	skip     uint32
-	implicit uint64 // value of an implicit constant
+	form     uint16 // 0: skip size bytes
+	size     uint32 // of the value, where the form says it
+	fixed    bool   // it does
+	implicit uint64 // the value, where it has no bytes
 }
 
 // abbrev is the compiled declaration of a kind of entry.
@@ -112,22 +113,25 @@ func (r *reader) abbrevs(f *file, key abbrevKey) (*abbrevTable, error) {
 			if attr == 0 && form == 0 || c.Err() != nil {
 				break
 			}
-			o := op{slot: slots[attr], form: uint16(form)}
+			o := op{form: uint16(form), implicit: 1}
+			if keeps(&a, slots[attr]) {
+				o.slot = slots[attr]
+			}
 			if form > 0xffff {
 				o.form = 0xffff // no such form: reading an entry fails
 			}
 			if form == formImplicitConst {
 				o.implicit = uint64(c.SLEB())
 			}
-			size, fixed := fixedSize(uint64(o.form), key.addrSize, key.offSize, key.version)
-			switch {
-			case o.slot != slotNone || !fixed:
+			o.size, o.fixed = fixedSize(uint64(o.form), key.addrSize, key.offSize, key.version)
+			switch last := len(a.ops) - 1; {
+			case o.slot != slotNone || !o.fixed:
 				a.ops = append(a.ops, o)
-			case size == 0:
-			case len(a.ops) > 0 && a.ops[len(a.ops)-1].form == 0:
-				a.ops[len(a.ops)-1].skip += size
+			case o.size == 0:
+			case last >= 0 && a.ops[last].form == 0:
+				a.ops[last].size += o.size
 			default:
-				a.ops = append(a.ops, op{skip: size})
+				a.ops = append(a.ops, op{size: o.size})
 			}
 		}
 		if a.tag == 0 {
@@ -160,6 +164,16 @@ func (r *reader) abbrevs(f *file, key abbrevKey) (*abbrevTable, error) {
 	}
 	r.tables[key] = t
 	return t, nil
+}
+
+// keeps reports whether a value of such entries is asked for. Of most entries none is, which makes reading
+// them one step: they are types, variables and parameters.
+func keeps(a *abbrev, s slot) bool {
+	switch a.tag {
+	case tagSubprogram, tagInlinedSubroutine, tagCompileUnit, tagTypeUnit, tagPartialUnit, tagSkeletonUnit:
+		return true
+	}
+	return a.skipChildren && s == slotSibling
 }
 
 // fixedSize returns the size of values of a form, where it does not depend on the value.

@@ -20,6 +20,8 @@ const (
 	tagSubroutineType    = 0x15
 	tagInlinedSubroutine = 0x1d
 	tagSubprogram        = 0x2e
+	tagPartialUnit       = 0x3c
+	tagTypeUnit          = 0x41
 	tagSkeletonUnit      = 0x4a
 )
 

@@ -15,7 +15,6 @@ type value struct {
 
 // entry holds the attributes of one debugging information entry that are kept.
 type entry struct {
-	offset uint64
 	values [slotCount]value
 	set    [slotCount]slot // slots in use, to clear them
 	n      uint8
@@ -42,7 +41,6 @@ func (e *entry) put(s slot, v value) {
 // are latched in c.
 func readEntry(c *cursor.Cursor, u *unit, e *entry) *abbrev {
 	e.reset()
-	e.offset = c.Offset()
 	code := c.ULEB()
 	if code == 0 {
 		return nil
@@ -55,59 +53,73 @@ func readEntry(c *cursor.Cursor, u *unit, e *entry) *abbrev {
 	for i := range a.ops {
 		o := &a.ops[i]
 		if o.form == 0 {
-			c.Skip(uint64(o.skip))
+			c.Skip(uint64(o.size))
 			continue
 		}
-		form := uint64(o.form)
-		for form == formIndirect {
-			if form = c.ULEB(); form == formImplicitConst || c.Err() != nil {
-				c.Fail("indirect form without a value", nil)
-				return nil
+		v := value{o.implicit, o.form}
+		if o.fixed {
+			if o.size > 0 {
+				v.v = fixedValue(c, o.size)
 			}
-		}
-		var v uint64
-		if size, fixed := fixedSize(form, u.addrSize, u.offSize, u.version); fixed {
-			switch {
-			case size == 16:
-				c.Skip(16)
-			case size > 0:
-				v = c.Uint(uint8(size))
-			case form == formImplicitConst:
-				v = o.implicit
-			default:
-				v = 1 // flag_present
-			}
-		} else {
-			switch form {
-			case formUdata, formRefUdata, formStrx, formAddrx, formLoclistx, formRnglistx, formGNUAddrIndex, formGNUStrIndex:
-				v = c.ULEB()
-			case formSdata:
-				v = uint64(c.SLEB())
-			case formString:
-				v = c.Offset()
-				n := bytes.IndexByte(c.Rest(), 0)
-				if n < 0 {
-					c.Fail("string without terminator", debug.ErrTruncated)
-				}
-				c.Skip(uint64(n + 1))
-			case formBlock, formExprloc:
-				c.Skip(c.ULEB())
-			case formBlock1:
-				c.Skip(uint64(c.U8()))
-			case formBlock2:
-				c.Skip(uint64(c.U16()))
-			case formBlock4:
-				c.Skip(uint64(c.U32()))
-			default:
-				c.Fail("unknown attribute form", debug.ErrUnsupported)
-				return nil
-			}
+		} else if !v.read(c, u) {
+			return nil
 		}
 		if o.slot != slotNone {
-			e.put(o.slot, value{v, uint16(form)})
+			e.put(o.slot, v)
 		}
 	}
 	return a
+}
+
+func fixedValue(c *cursor.Cursor, size uint32) uint64 {
+	if size == 16 { // a checksum
+		c.Skip(16)
+		return 0
+	}
+	return c.Uint(uint8(size))
+}
+
+// read reads a value of a form that does not say its size. It reports whether what is behind it can be read.
+func (v *value) read(c *cursor.Cursor, u *unit) bool {
+	form := uint64(v.form)
+	for form == formIndirect {
+		if form = c.ULEB(); form == formImplicitConst || c.Err() != nil {
+			c.Fail("indirect form without a value", nil)
+			return false
+		}
+	}
+	v.form = uint16(form)
+	if size, fixed := fixedSize(form, u.addrSize, u.offSize, u.version); fixed {
+		if v.v = 1; size > 0 {
+			v.v = fixedValue(c, size)
+		}
+		return true
+	}
+	switch form {
+	case formUdata, formRefUdata, formStrx, formAddrx, formLoclistx, formRnglistx, formGNUAddrIndex, formGNUStrIndex:
+		v.v = c.ULEB()
+	case formSdata:
+		v.v = uint64(c.SLEB())
+	case formString:
+		v.v = c.Offset()
+		n := bytes.IndexByte(c.Rest(), 0)
+		if n < 0 {
+			c.Fail("string without terminator", debug.ErrTruncated)
+		}
+		c.Skip(uint64(n + 1))
+	case formBlock, formExprloc:
+		c.Skip(c.ULEB())
+	case formBlock1:
+		c.Skip(uint64(c.U8()))
+	case formBlock2:
+		c.Skip(uint64(c.U16()))
+	case formBlock4:
+		c.Skip(uint64(c.U32()))
+	default:
+		c.Fail("unknown attribute form", debug.ErrUnsupported)
+		return false
+	}
+	return true
 }
 
 // str returns the string of a value, nil if it has none or it cannot be read. It aliases a section.
