@@ -22,6 +22,12 @@ import (
 type Sections struct {
 	Info, Abbrev, Line, LineStr, Str, StrOffsets, Addr, Ranges, RngLists []byte
 
+	// Growing, if it is not nil, has the contents of .debug_info in place of Info, while they are inflated: each
+	// value is all that is there so far, which does not change any more. It is closed when no more will come.
+	// They are to be InfoSize bytes. Only Symbols takes them so: it walks the units that are there.
+	Growing  <-chan []byte
+	InfoSize uint64
+
 	BigEndian bool
 }
 
@@ -80,11 +86,7 @@ const maxProblems = 20
 // Symbols returns the functions of all units in the order of .debug_info.
 func Symbols(ctx context.Context, s *Sections, o Options, res *Result) symbols.Source {
 	return func(emit func(*symbols.Batch) error) error {
-		r := newReader(s, o)
-		if err := r.parseUnits(res); err != nil {
-			return err
-		}
-		return r.run(ctx, emit, res)
+		return newReader(s, o).run(ctx, emit, res)
 	}
 }
 
@@ -97,28 +99,42 @@ type unitResult struct {
 	missingAlt bool
 }
 
-// run walks the units on several goroutines and hands their batches on in order.
+// run reads the units on one goroutine, walks them on several others and hands their batches on in order.
 func (r *reader) run(ctx context.Context, emit func(*symbols.Batch) error, res *Result) error {
+	inner, cancel := context.WithCancel(ctx)
+	units := make(chan error, 1)
+	var found, walked Result
+	go func() { units <- r.readUnits(inner, &found) }()
 	var fills []*symbols.Batch // last, so that functions of other units come first
 	walker := func() func(context.Context, int) unitResult {
 		w := newWalker(r)
-		return func(ctx context.Context, i int) unitResult { return w.unit(ctx, &r.main.units[i]) }
+		return func(ctx context.Context, i int) unitResult { return w.unit(ctx, r.main.unit(i)) }
 	}
-	err := symbols.Parallel(ctx, r.opts.Workers, len(r.main.units), walker, func(u unitResult) error {
+	more := func(i int) bool { return r.main.unit(i) != nil }
+	err := symbols.Parallel(inner, r.opts.Workers, more, walker, func(u unitResult) (err error) {
 		if u.problem != nil {
-			res.problem(*u.problem)
+			walked.problem(*u.problem)
 		}
 		if u.fill != nil {
 			fills = append(fills, u.fill)
 		}
 		res.MissingAlt = res.MissingAlt || u.missingAlt
 		for _, b := range u.batches {
-			if err := emit(b); err != nil {
-				return err
+			if err == nil {
+				err = emit(b)
 			}
 		}
-		return nil
+		if err != nil {
+			cancel() // walkers may wait for units
+		}
+		return err
 	})
+	cancel()
+	if failed := <-units; err == nil {
+		err = failed
+	}
+	res.Units, res.Missing, res.Skipped = len(r.main.units), found.Missing, found.Skipped+walked.Skipped
+	res.Problems = append(found.Problems, walked.Problems[:min(len(walked.Problems), maxProblems-len(found.Problems))]...)
 	if err != nil {
 		return err
 	}

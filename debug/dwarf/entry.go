@@ -126,7 +126,7 @@ func (v *value) read(c *cursor.Cursor, u *unit) bool {
 func (r *reader) str(u *unit, v value) []byte {
 	switch v.form {
 	case formString:
-		return cstring(u.f.Info[:u.end], v.v)
+		return cstring(u.info, v.v)
 	case formStrp:
 		return cstring(u.f.Str, v.v)
 	case formLineStrp:

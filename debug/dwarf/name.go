@@ -68,7 +68,7 @@ func (w *walker) referred(u *unit, f *file, off uint64, depth int) nameOf {
 	if u == nil || u.abbrevs == nil {
 		return nameOf{}
 	}
-	c := f.cursor(f.Info[:u.end], ".debug_info")
+	c := f.cursor(u.info, ".debug_info")
 	c.Skip(off)
 	var e entry
 	if readEntry(&c, u, &e) == nil || c.Err() != nil {

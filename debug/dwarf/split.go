@@ -2,6 +2,7 @@ package dwarf
 
 import (
 	"cmp"
+	"context"
 	"slices"
 
 	"salvage/debug"
@@ -12,7 +13,7 @@ import (
 // had if a unit of the file may be one: see MayBeSkeletons.
 func Skeletons(s *Sections) ([]Skeleton, error) {
 	var res Result
-	err := newReader(s, Options{}).parseUnits(&res)
+	err := newReader(s, Options{}).readUnits(context.Background(), &res)
 	return res.Missing, err
 }
 

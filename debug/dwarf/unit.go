@@ -2,15 +2,18 @@ package dwarf
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"salvage/debug"
 	"salvage/debug/internal/cursor"
 	"salvage/debug/symbols"
 )
 
-// reader is what all walkers share; it does not change once they run.
+// reader is what all walkers share. While they run it gets no more than units.
 type reader struct {
 	main, alt *file // alt may be nil
 	opts      Options
@@ -31,6 +34,15 @@ type file struct {
 	Sections
 	base  uint64 // of its .debug_info, where those of all files lie one behind the other
 	units []unit // in order of offset
+
+	// While units are added: how much of .debug_info was looked at.
+	mu    sync.Mutex
+	more  *sync.Cond
+	read  uint64
+	whole atomic.Bool // no more will come: units may be used without the lock
+
+	stuck  bool  // where the next unit starts is not known
+	failed error // there is not even one
 }
 
 func newReader(s *Sections, o Options) *reader {
@@ -42,8 +54,14 @@ func newReader(s *Sections, o Options) *reader {
 // add adds a file, whose units are not read yet.
 func (r *reader) add(s *Sections) *file {
 	f := &file{Sections: *s, base: r.end}
+	f.more = sync.NewCond(&f.mu)
 	f.Str, f.LineStr = cutStrings(f.Str), cutStrings(f.LineStr)
-	r.end += uint64(len(f.Info))
+	if f.Growing != nil {
+		r.infoSize += f.InfoSize
+	} else {
+		f.InfoSize = uint64(len(f.Info))
+	}
+	r.end += f.InfoSize
 	count := func(sum *uint64, sections ...[]byte) {
 		for _, data := range sections {
 			if len(data) > 0 && !r.counted[&data[0]] {
@@ -67,6 +85,7 @@ type unit struct {
 	f        *file
 	lines    *unit  // whose line table and addresses it uses: of a split unit its skeleton's
 	split    *unit  // of a skeleton: the unit in its .dwo file, nil if that is not known
+	info     []byte // .debug_info up to its end
 	off, end uint64 // of the unit
 	first    uint64 // offset of the root entry
 	body     uint64 // offset behind the root entry
@@ -91,24 +110,32 @@ func (f *file) cursor(data []byte, section string) cursor.Cursor {
 	return cursor.New(data, "dwarf", section).BigEndian(f.BigEndian)
 }
 
-// parseUnits reads the units of all files.
-func (r *reader) parseUnits(res *Result) error {
-	if err := r.fileUnits(r.main, res); err != nil {
-		return err
-	}
-	res.Units = len(r.main.units)
+// readUnits reads the units of all files, those of the main file while it grows.
+func (r *reader) readUnits(ctx context.Context, res *Result) error {
+	f := r.main
+	defer f.end()
 	if r.opts.Alt != nil {
 		r.alt = r.add(r.opts.Alt)
 		if err := r.fileUnits(r.alt, res); err != nil {
 			res.problem(debug.Problem{Where: "supplementary file", Kind: "bad unit header", Detail: err.Error()})
 		}
 	}
-	for i := range r.main.units {
-		if u := &r.main.units[i]; u.abbrevs != nil && (u.kind == utSkeleton || len(u.dwoName) > 0) {
-			r.link(u, res)
+	for f.Growing != nil {
+		select {
+		case info, ok := <-f.Growing:
+			if !ok {
+				return r.fileUnits(f, res)
+			}
+			f.Info = info
+			// Split units come with sections of their own, which walkers that run would not see.
+			if r.opts.Split == nil {
+				r.moreUnits(f, false, res)
+			}
+		case <-ctx.Done():
+			return nil
 		}
 	}
-	return nil
+	return r.fileUnits(f, res)
 }
 
 // link finds the unit that u is the skeleton of.
@@ -156,24 +183,86 @@ func (r *reader) link(u *unit, res *Result) {
 // fileUnits reads the headers and root entries of the units of a file. Units whose root cannot be read
 // stay, so that others can still refer to what is behind them, but are not walked.
 func (r *reader) fileUnits(f *file, res *Result) error {
+	r.moreUnits(f, true, res)
+	f.end()
+	return f.failed
+}
+
+// moreUnits adds the units that are there, last if no more of .debug_info will come.
+func (r *reader) moreUnits(f *file, last bool, res *Result) {
+	var found []unit
 	c := f.cursor(f.Info, ".debug_info")
-	for c.Len() > 0 {
+	c.Skip(f.read)
+	for c.Len() > 0 && !f.stuck {
+		if !last && !complete(c) {
+			break
+		}
 		u, err := r.unitHeader(f, &c)
 		if err != nil {
-			if len(f.units) == 0 {
-				return err
+			f.stuck = true
+			if len(f.units)+len(found) == 0 {
+				f.failed = err
+			} else {
+				res.problem(debug.Problem{Where: fmt.Sprintf(".debug_info at %#x", u.off), Kind: "bad unit header", Detail: err.Error()})
 			}
-			res.problem(debug.Problem{Where: fmt.Sprintf(".debug_info at %#x", u.off), Kind: "bad unit header", Detail: err.Error()})
-			break // where the next unit starts is not known
+			break
 		}
 		if u.first == 0 { // padding, or a version of the future
 			continue
 		}
+		u.info = f.Info[:u.end]
 		if err := r.unitRoot(&u); err != nil {
 			u.abbrevs = nil
 			res.problem(debug.Problem{Where: fmt.Sprintf("unit at %#x", u.off), Kind: "bad unit", Detail: err.Error()})
 		}
-		f.units = append(f.units, u)
+		found = append(found, u)
+	}
+	if f == r.main {
+		for i := range found {
+			if u := &found[i]; u.abbrevs != nil && (u.kind == utSkeleton || len(u.dwoName) > 0) {
+				r.link(u, res)
+			}
+		}
+	}
+	f.mu.Lock()
+	f.units, f.read = append(f.units, found...), c.Offset()
+	f.mu.Unlock()
+	f.more.Broadcast()
+}
+
+// complete reports whether all of the unit at c is there.
+func complete(c cursor.Cursor) bool {
+	length := uint64(c.U32())
+	if length == 0xffffffff {
+		length = c.U64()
+	}
+	return c.Err() == nil && length <= c.Len()
+}
+
+// end says that there will be no more units.
+func (f *file) end() {
+	f.mu.Lock()
+	f.whole.Store(true)
+	f.mu.Unlock()
+	f.more.Broadcast()
+}
+
+// until waits until ok, which may look at f, or there will be no more units. It returns those that are there.
+func (f *file) until(ok func() bool) []unit {
+	if !f.whole.Load() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for !f.whole.Load() && !ok() {
+			f.more.Wait()
+		}
+	}
+	return f.units
+}
+
+// unit returns the i-th unit, for which it may wait, or nil if there is none.
+func (f *file) unit(i int) *unit {
+	if units := f.until(func() bool { return i < len(f.units) }); i < len(units) {
+		return &units[i]
 	}
 	return nil
 }
@@ -236,7 +325,7 @@ func (r *reader) unitRoot(u *unit) error {
 	if u.abbrevs == nil {
 		return fmt.Errorf("unusable abbreviations")
 	}
-	c := u.f.cursor(u.f.Info[:u.end], ".debug_info")
+	c := u.f.cursor(u.info, ".debug_info")
 	c.Skip(u.first)
 	var e entry
 	a := readEntry(&c, u, &e)
@@ -276,9 +365,10 @@ func (r *reader) unitRoot(u *unit) error {
 	return nil
 }
 
-// unitAt returns the unit that an offset of .debug_info lies in, or nil.
+// unitAt returns the unit that an offset of .debug_info lies in, or nil. It waits where it may still come.
 func (f *file) unitAt(off uint64) *unit {
-	i, found := slices.BinarySearchFunc(f.units, off, func(u unit, off uint64) int {
+	units := f.until(func() bool { return off < f.read })
+	i, found := slices.BinarySearchFunc(units, off, func(u unit, off uint64) int {
 		switch {
 		case u.end <= off:
 			return -1
@@ -290,5 +380,5 @@ func (f *file) unitAt(off uint64) *unit {
 	if !found {
 		return nil
 	}
-	return &f.units[i]
+	return &units[i]
 }

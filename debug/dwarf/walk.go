@@ -94,7 +94,7 @@ func (w *walker) unit(ctx context.Context, u *unit) unitResult {
 }
 
 func (w *walker) children(ctx context.Context, u *unit) {
-	c := u.f.cursor(u.f.Info[:u.end], ".debug_info")
+	c := u.f.cursor(u.info, ".debug_info")
 	c.Skip(u.body)
 	w.entries(ctx, u, &c)
 	if err := c.Err(); err != nil {

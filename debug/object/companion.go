@@ -80,7 +80,10 @@ func (o *Object) image() *image {
 			return nil
 		}
 	}
-	m.alt, m.split, m.altNeed = o.alt, o.split, o.altNeed()
+	m.alt, m.altNeed = o.alt, o.altNeed()
+	if len(o.units)+len(o.packages) > 0 {
+		m.split = o.split
+	}
 	return m
 }
 
@@ -88,14 +91,30 @@ func (o *Object) ownImage() *image {
 	switch {
 	case o.elf != nil:
 		m := elfImage(o.elf)
-		if section := m.section; o.Forget != nil {
-			m.section = func(name string) ([]byte, error) {
-				data, err := section(name)
-				if s := o.elf.Section(name); err == nil && s != nil && s.Flags&elf.SectionCompressed != 0 {
-					o.Forget(o.data[s.Offset : s.Offset+s.Size])
-				}
-				return data, err
+		if o.Forget == nil {
+			return m
+		}
+		section := m.section
+		m.section = func(name string) ([]byte, error) {
+			data, err := section(name)
+			if s := o.elf.Section(name); err == nil && s != nil && s.Flags&elf.SectionCompressed != 0 {
+				o.Forget(o.data[s.Offset : s.Offset+s.Size])
 			}
+			return data, err
+		}
+		if g := m.info; g != nil {
+			m.info = &growing{g.size, g.section, func(grown func([]byte, int) bool) error {
+				from := g.section.Offset
+				err := g.inflate(func(contents []byte, taken int) bool {
+					if to := g.section.Offset + uint64(taken); to-from >= forgetAtOnce {
+						o.Forget(o.data[from:to])
+						from = to
+					}
+					return grown(contents, taken)
+				})
+				o.Forget(o.data[from : g.section.Offset+g.section.Size])
+				return err
+			}}
 		}
 		return m
 	case o.pe != nil:
@@ -103,6 +122,9 @@ func (o *Object) ownImage() *image {
 	}
 	return nil
 }
+
+// forgetAtOnce is how much of a file has been inflated when its memory is let go of.
+const forgetAtOnce = 4 << 20
 
 // withDWARF returns the file that has the debug information: o or its debug file.
 func (o *Object) withDWARF() *Object {

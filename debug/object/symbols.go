@@ -28,12 +28,39 @@ type image struct {
 	swapped    bool // see cfi.FrameSection, for .eh_frame
 	// section returns the contents of a section, nil if there is none, or none in this file.
 	section func(name string) ([]byte, error)
+	info    *growing                        // .debug_info where it can be had piece by piece
 	split   func(id uint64) *dwarf.Sections // nil: no split units are known
 	alt     *image                          // the supplementary file, nil if it is not known
 	altNeed *Need                           // what names it
 	// goSymbols delivers what Go's own table says and returns how many functions of it are lost; nil if there is
 	// none, or DWARF, which says more.
 	goSymbols func(emit func(*symbols.Batch) error) (lost int, err error)
+}
+
+// growing is a section that is inflated piece by piece; see elf.File.Grow.
+type growing struct {
+	size    uint64
+	section *elf.Section
+	inflate func(grown func(contents []byte, taken int) bool) error
+}
+
+// start inflates on a goroutine of its own, which stop ends. Pieces is dwarf.Sections.Growing.
+func (g *growing) start(ctx context.Context) (pieces <-chan []byte, stop func() error) {
+	ctx, cancel := context.WithCancel(ctx)
+	ahead := make(chan []byte, 1)
+	done := make(chan error, 1)
+	go func() {
+		done <- g.inflate(func(contents []byte, _ int) bool {
+			select { // the last piece has all before it
+			case <-ahead:
+			default:
+			}
+			ahead <- contents
+			return ctx.Err() == nil
+		})
+		close(ahead)
+	}()
+	return ahead, func() error { cancel(); return <-done }
 }
 
 func elfImage(f *elf.File) *image {
@@ -50,6 +77,14 @@ func elfImage(f *elf.File) *image {
 			}
 			return data, err
 		},
+	}
+	if s := f.Section(".debug_info"); s != nil {
+		if size, ok := f.Grows(s); ok {
+			m.info = &growing{size, s, func(grown func([]byte, int) bool) error {
+				_, err := f.Grow(s, maxSection, grown)
+				return err
+			}}
+		}
 	}
 	if !m.hasDWARF && f.HasGoTable() {
 		m.goSymbols = f.GoSymbols
@@ -105,7 +140,11 @@ func imageSymbols(ctx context.Context, m *image, rep *Report) symbols.Source {
 
 // sections inflates the sections of DWARF whose names end in suffix: nothing, or ".dwo".
 func (m *image) sections(suffix string, rep *Report) *dwarf.Sections {
-	s := &dwarf.Sections{BigEndian: m.bigEndian}
+	return m.fill(&dwarf.Sections{BigEndian: m.bigEndian}, suffix, rep)
+}
+
+// fill is sections, but for .debug_info where it grows.
+func (m *image) fill(s *dwarf.Sections, suffix string, rep *Report) *dwarf.Sections {
 	contents := map[string]*[]byte{
 		".debug_info": &s.Info, ".debug_abbrev": &s.Abbrev, ".debug_line": &s.Line, ".debug_line_str": &s.LineStr, ".debug_str": &s.Str,
 		".debug_str_offsets": &s.StrOffsets, ".debug_addr": &s.Addr, ".debug_ranges": &s.Ranges, ".debug_rnglists": &s.RngLists,
@@ -113,14 +152,16 @@ func (m *image) sections(suffix string, rep *Report) *dwarf.Sections {
 	// Inflating takes longer than anything after it, so all sections at once.
 	var group sync.WaitGroup
 	var mu sync.Mutex
+	if s.Growing != nil {
+		delete(contents, ".debug_info")
+	}
 	for name, into := range contents {
 		group.Go(func() {
 			data, err := m.section(name + suffix)
 			if err != nil {
 				mu.Lock()
 				defer mu.Unlock()
-				rep.Lost++
-				rep.Problems = append(rep.Problems, debug.Problem{Where: name + suffix, Kind: "unreadable section", Detail: err.Error()})
+				rep.unreadable(name+suffix, err)
 			}
 			*into = data
 		})
@@ -129,9 +170,23 @@ func (m *image) sections(suffix string, rep *Report) *dwarf.Sections {
 	return s
 }
 
-func (m *image) dwarf(ctx context.Context, functions []elf.Function, rep *Report, emit func(*symbols.Batch) error) error {
-	s := m.sections("", rep)
-	if s.Info == nil {
+func (rep *Report) unreadable(section string, err error) {
+	rep.Lost++
+	rep.Problems = append(rep.Problems, debug.Problem{Where: section, Kind: "unreadable section", Detail: err.Error()})
+}
+
+func (m *image) dwarf(ctx context.Context, functions []elf.Function, rep *Report, emit func(*symbols.Batch) error) (err error) {
+	s := &dwarf.Sections{BigEndian: m.bigEndian}
+	if g := m.info; g != nil {
+		pieces, stop := g.start(ctx)
+		s.Growing, s.InfoSize = pieces, g.size
+		defer func() {
+			if failed := stop(); failed != nil && err == nil {
+				rep.unreadable(".debug_info", failed)
+			}
+		}()
+	}
+	if m.fill(s, "", rep); s.Info == nil && s.Growing == nil {
 		return nil
 	}
 	companions := dwarf.Companions{Split: m.split}
@@ -141,7 +196,7 @@ func (m *image) dwarf(ctx context.Context, functions []elf.Function, rep *Report
 	base := m.base
 	names := byAddress(functions)
 	var res dwarf.Result
-	err := dwarf.Symbols(ctx, s, dwarf.Options{
+	err = dwarf.Symbols(ctx, s, dwarf.Options{
 		ImageBase: base, Executable: m.executable, Companions: companions,
 		Symbol: func(addr uint64) dwarf.Symbol {
 			i, _ := slices.BinarySearchFunc(names, addr-base+1, func(fn elf.Function, addr uint64) int { return cmp.Compare(fn.Addr, addr) })

@@ -67,7 +67,7 @@ func (f *File) run(ctx context.Context, o Options, emit func(*symbols.Batch) err
 		w.inline.l = &w.lines
 		return func(ctx context.Context, i int) moduleResult { return w.module(ctx, &f.modules[i]) }
 	}
-	err := symbols.Parallel(ctx, o.Workers, len(f.modules), walker, func(m moduleResult) error {
+	err := symbols.Parallel(ctx, o.Workers, func(i int) bool { return i < len(f.modules) }, walker, func(m moduleResult) error {
 		if m.problem != nil {
 			res.problem(*m.problem)
 		}

@@ -11,6 +11,8 @@ import (
 	"salvage/debug/symbols"
 )
 
+func below(n int) func(int) bool { return func(i int) bool { return i < n } }
+
 func TestParallel(t *testing.T) {
 	for _, n := range []int{0, 1, 3, 1000} {
 		for _, workers := range []int{0, 1, 7} {
@@ -28,7 +30,7 @@ func TestParallel(t *testing.T) {
 					return i
 				}
 			}
-			err := symbols.Parallel(t.Context(), workers, n, walker, func(i int) error { got = append(got, i); return nil })
+			err := symbols.Parallel(t.Context(), workers, below(n), walker, func(i int) error { got = append(got, i); return nil })
 			if err != nil || len(got) != n || !slices.IsSorted(got) || workers > 0 && most.Load() > int64(workers) {
 				t.Errorf("%d parts, %d workers: %d, %v, %d at once", n, workers, len(got), err, most.Load())
 			}
@@ -39,7 +41,7 @@ func TestParallel(t *testing.T) {
 	walker := func() func(context.Context, int) int {
 		return func(_ context.Context, i int) int { read.Add(1); return i }
 	}
-	if err := symbols.Parallel(t.Context(), 2, 1000, walker, func(i int) error {
+	if err := symbols.Parallel(t.Context(), 2, below(1000), walker, func(i int) error {
 		if i == 5 {
 			return stop
 		}
@@ -49,7 +51,7 @@ func TestParallel(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := symbols.Parallel(ended, 2, 1000, walker, func(int) error { return nil }); !errors.Is(err, context.Canceled) {
+	if err := symbols.Parallel(ended, 2, below(1000), walker, func(int) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }

@@ -37,7 +37,12 @@ const (
 // Zlib inflates the zlib stream at the start of src, which is to give exactly size bytes; what follows
 // the stream is ignored. A size over limit gives debug.ErrTooLarge, as does a stream that holds more
 // than size; one that holds less gives debug.ErrTruncated. Src is not retained.
-func Zlib(src []byte, size, limit uint64) ([]byte, error) {
+func Zlib(src []byte, size, limit uint64) ([]byte, error) { return ZlibGrowing(src, size, limit, nil) }
+
+// ZlibGrowing is Zlib that, unless grown is nil, calls it behind each block with all that is inflated so far,
+// and how much of src that took. Nothing of it changes any more, though more may be written behind it, and it
+// is as yet without a checksum. It ends with an error if grown returns false.
+func ZlibGrowing(src []byte, size, limit uint64, grown func(out []byte, taken int) bool) ([]byte, error) {
 	if err := check("zlib", size, limit, min(uint64(len(src)), math.MaxUint64/zlibMaxRatio)*zlibMaxRatio); err != nil {
 		return nil, err
 	}
@@ -62,6 +67,9 @@ func Zlib(src []byte, size, limit uint64) ([]byte, error) {
 		from := len(d.out)
 		if last, err = d.block(); err != nil {
 			return nil, err
+		}
+		if grown != nil && !grown(d.out[:len(d.out):len(d.out)], int(d.offset())) {
+			return nil, fail("zlib", d.offset(), "stopped", nil)
 		}
 		_, _ = sum.Write(d.out[from:])
 	}

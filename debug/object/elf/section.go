@@ -15,6 +15,7 @@ var ErrNotInFile = errors.New("not in the file")
 
 // Compression types (ch_type).
 const (
+	uncompressed = 0 // no type
 	compressZlib = 1
 	compressZstd = 2
 )
@@ -68,12 +69,51 @@ func (f *File) RawData(s *Section) ([]byte, error) {
 // RawData, debug.ErrTooLarge if a buffer of more than limit bytes would be needed, and
 // debug.ErrUnsupported for another compression. Of a relocatable object debug sections and .eh_frame have
 // their relocations applied, in a new buffer.
-func (f *File) Data(s *Section, limit uint64) ([]byte, error) {
+func (f *File) Data(s *Section, limit uint64) ([]byte, error) { return f.Grow(s, limit, nil) }
+
+// Grow is Data that, if Grows says so and grown is not nil, calls it with the contents so far, each time more,
+// and how much of RawData they took. It ends with an error if grown returns false.
+func (f *File) Grow(s *Section, limit uint64, grown func(contents []byte, taken int) bool) ([]byte, error) {
 	raw, err := f.RawData(s)
 	if err != nil {
 		return nil, err
 	}
-	how, size := uint32(compressZlib), uint64(0)
+	how, size, data, err := f.compression(s, raw)
+	if err != nil {
+		return nil, err
+	}
+	switch how {
+	case uncompressed:
+	case compressZlib:
+		if head := len(raw) - len(data); grown != nil {
+			data, err = inflate.ZlibGrowing(data, size, limit, func(out []byte, taken int) bool { return grown(out, head+taken) })
+		} else {
+			data, err = inflate.Zlib(data, size, limit)
+		}
+	case compressZstd:
+		data, err = inflate.Zstd(data, size, limit)
+	default:
+		return nil, s.fail("unknown compression", debug.ErrUnsupported)
+	}
+	if err != nil {
+		return nil, s.fail("cannot inflate", err)
+	}
+	return f.relocated(s, data), nil
+}
+
+// Grows reports whether the contents of s can be had piece by piece while they are inflated, and how many
+// bytes they claim to be.
+func (f *File) Grows(s *Section) (size uint64, ok bool) {
+	raw, err := f.RawData(s)
+	if err != nil || f.Type == TypeRel {
+		return 0, false
+	}
+	how, size, _, err := f.compression(s, raw)
+	return size, how == compressZlib && err == nil
+}
+
+// compression returns how the contents raw of s are compressed, their size, and what is behind the header.
+func (f *File) compression(s *Section, raw []byte) (how uint32, size uint64, data []byte, err error) {
 	if s.Flags&SectionCompressed != 0 {
 		c := f.cursor(raw)
 		how = c.U32()
@@ -83,31 +123,21 @@ func (f *File) Data(s *Section, limit uint64) ([]byte, error) {
 		size = f.word(&c)
 		f.word(&c) // ch_addralign
 		if c.Err() != nil {
-			return nil, s.fail("compression header cut off", debug.ErrTruncated)
+			return 0, 0, nil, s.fail("compression header cut off", debug.ErrTruncated)
 		}
-		raw = c.Rest()
-	} else if strings.HasPrefix(s.Name, ".zdebug_") {
+		if how == uncompressed {
+			return 0, 0, nil, s.fail("unknown compression", debug.ErrUnsupported)
+		}
+		return how, size, c.Rest(), nil
+	}
+	if strings.HasPrefix(s.Name, ".zdebug_") {
 		// "ZLIB", the size as 8 bytes, big-endian in every file.
 		if len(raw) < 12 || string(raw[:4]) != "ZLIB" {
-			return nil, s.fail("no ZLIB header", nil)
+			return 0, 0, nil, s.fail("no ZLIB header", nil)
 		}
-		size, raw = binary.BigEndian.Uint64(raw[4:]), raw[12:]
-	} else {
-		return f.relocated(s, raw), nil
+		return compressZlib, binary.BigEndian.Uint64(raw[4:]), raw[12:], nil
 	}
-	var data []byte
-	switch how {
-	case compressZlib:
-		data, err = inflate.Zlib(raw, size, limit)
-	case compressZstd:
-		data, err = inflate.Zstd(raw, size, limit)
-	default:
-		return nil, s.fail("unknown compression", debug.ErrUnsupported)
-	}
-	if err != nil {
-		return nil, s.fail("cannot inflate", err)
-	}
-	return f.relocated(s, data), nil
+	return uncompressed, uint64(len(raw)), raw, nil
 }
 
 func (s *Section) fail(reason string, cause error) error {
