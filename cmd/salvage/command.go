@@ -152,7 +152,7 @@ func group(use, short string, subcommands ...*cobra.Command) *cobra.Command {
 
 // frugal is the share of garbage, in percent, at which the collector runs in a command that reads one large file and
 // ends: what it has is mostly bytes, so that it costs little.
-const frugal = 25
+const frugal = 10
 
 // noOptions is for commands without any.
 type noOptions struct{}

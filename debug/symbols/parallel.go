@@ -20,7 +20,7 @@ func Parallel[T any](ctx context.Context, workers int, more func(i int) bool, wa
 	defer group.Wait()
 	defer cancel()
 	var next atomic.Int64
-	done := make([]chan T, 4*workers) // of part i: i % len
+	done := make([]chan T, 2*workers) // of part i: i % len
 	for i := range done {
 		done[i] = make(chan T, 1)
 	}
