@@ -105,7 +105,7 @@ func (p *program) addr2line(ctx context.Context, args []string, o *addr2lineOpti
 	defer t.Close()
 	w := bufio.NewWriterSize(p.out, 64<<10)
 	defer func() { err = errors.Join(err, w.Flush()) }()
-	a := answerer{o: o, t: t, w: w, names: map[string]string{}}
+	a := answerer{o: o, t: t, w: w, names: map[uint32][]byte{}}
 	if len(args) > 0 {
 		if o.style == "JSON" {
 			w.WriteByte('[')
@@ -123,7 +123,7 @@ func (p *program) addr2line(ctx context.Context, args []string, o *addr2lineOpti
 		}
 		return nil
 	}
-	in := bufio.NewScanner(p.in)
+	in := bufio.NewScanner(asking{p.in, w})
 	for in.Scan() {
 		if err := a.answer(strings.TrimSpace(in.Text())); err != nil {
 			return err
@@ -131,12 +131,22 @@ func (p *program) addr2line(ctx context.Context, args []string, o *addr2lineOpti
 		if o.style == "JSON" {
 			w.WriteByte('\n')
 		}
-		// A person, or a program that asks one address at a time, waits for the answer.
-		if err := w.Flush(); err != nil {
-			return err
-		}
 	}
 	return in.Err()
+}
+
+// asking reads questions. Whoever asks them, a person or a program that asks one at a time, waits for the
+// answers before there are more.
+type asking struct {
+	in io.Reader
+	w  *bufio.Writer
+}
+
+func (a asking) Read(b []byte) (int, error) {
+	if err := a.w.Flush(); err != nil {
+		return 0, err
+	}
+	return a.in.Read(b)
 }
 
 // answerer prints answers in the style asked for.
@@ -145,7 +155,7 @@ type answerer struct {
 	t     *symbolTable
 	w     *bufio.Writer
 	buf   []symcache.Frame
-	names map[string]string // readable names already made
+	names map[uint32][]byte // readable names already made, by function
 }
 
 // llvmFrame is a frame in the JSON style.
@@ -177,7 +187,7 @@ func (a *answerer) answer(text string) error {
 	if a.o.style == "JSON" {
 		symbol := make([]llvmFrame, 0, max(1, len(frames)))
 		for _, f := range frames {
-			j := llvmFrame{FileName: a.file(f), FunctionName: a.name(f), Line: f.Line}
+			j := llvmFrame{FileName: string(a.file(f)), FunctionName: string(a.name(f)), Line: f.Line}
 			if fn := a.t.Function(f); fn.HasAddr {
 				j.StartAddress = fmt.Sprintf("%#x", fn.Addr+a.t.Module().ImageBase)
 			}
@@ -196,16 +206,16 @@ func (a *answerer) answer(text string) error {
 		fmt.Fprintf(a.w, "%#x%s", addr, sep)
 	}
 	if len(frames) == 0 {
-		a.print("??", "??", 0, false)
+		a.print(unknown, unknown, 0, false)
 	}
 	for i, f := range frames {
 		name, file := a.name(f), a.file(f)
-		if name == "" {
-			name = "??"
+		if len(name) == 0 {
+			name = unknown
 		}
 		// Without -f the symbol table is not asked, which says no more than a file.
-		if file == "" || !a.o.functions && a.t.Function(f).Public {
-			file = "??"
+		if len(file) == 0 || !a.o.functions && a.t.Function(f).Public {
+			file = unknown
 		}
 		a.print(name, file, f.Line, i > 0)
 	}
@@ -215,19 +225,21 @@ func (a *answerer) answer(text string) error {
 	return nil
 }
 
-func (a *answerer) print(name, file string, line uint32, inlinedBy bool) {
+var unknown = []byte("??")
+
+func (a *answerer) print(name, file []byte, line uint32, inlinedBy bool) {
 	if inlinedBy && a.o.pretty {
 		a.w.WriteString(" (inlined by) ")
 	}
 	if a.o.functions {
-		a.w.WriteString(name)
+		a.w.Write(name)
 		if a.o.pretty {
 			a.w.WriteString(" at ")
 		} else {
 			a.w.WriteByte('\n')
 		}
 	}
-	a.w.WriteString(file)
+	a.w.Write(file)
 	a.w.WriteByte(':')
 	var digits [10]byte
 	a.w.Write(strconv.AppendUint(digits[:0], uint64(line), 10))
@@ -237,23 +249,23 @@ func (a *answerer) print(name, file string, line uint32, inlinedBy bool) {
 	a.w.WriteByte('\n')
 }
 
-func (a *answerer) name(f symcache.Frame) string {
-	name := a.t.Name(f)
+func (a *answerer) name(f symcache.Frame) []byte {
 	if !a.o.demangle {
-		return string(name)
+		return a.t.Name(f)
 	}
-	readable, ok := a.names[string(name)]
+	id, _ := f.IDs()
+	readable, ok := a.names[id]
 	if !ok {
-		readable = demangle.Name(string(name))
-		a.names[string(name)] = readable
+		readable = []byte(demangle.Name(string(a.t.Name(f))))
+		a.names[id] = readable
 	}
 	return readable
 }
 
-func (a *answerer) file(f symcache.Frame) string {
-	file := string(a.t.File(f))
-	if a.o.bases && file != "" {
-		return path.Base(strings.ReplaceAll(file, `\`, "/"))
+func (a *answerer) file(f symcache.Frame) []byte {
+	file := a.t.File(f)
+	if a.o.bases && len(file) > 0 {
+		return []byte(path.Base(strings.ReplaceAll(string(file), `\`, "/")))
 	}
 	return file
 }
