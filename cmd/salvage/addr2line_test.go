@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,4 +75,57 @@ func TestAddr2lineAgainstLLVM(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Who asks one address at a time has each answer before the next question; who asks many at once gets them together.
+func TestAddr2lineAnswersAtOnce(t *testing.T) {
+	questions, ask := io.Pipe()
+	answers, tell := io.Pipe()
+	done := make(chan int)
+	go func() {
+		var stderr bytes.Buffer
+		code := run([]string{"addr2line", "-f", "-e", "../../debug/testdata/tiny-gcc-dwarf5.elf"}, questions, tell, &stderr)
+		tell.Close()
+		done <- code
+	}()
+	lines := bufio.NewScanner(answers)
+	for _, q := range []string{"0\n", "zzz\n", "0\n0"} {
+		if _, err := io.WriteString(ask, q); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range map[string][]string{"zzz\n": {"zzz"}}[q] {
+			if !lines.Scan() || lines.Text() != want {
+				t.Errorf("%q: %q", q, lines.Text())
+			}
+		}
+		if q[0] == '0' && (!lines.Scan() || lines.Text() != "??" || !lines.Scan() || lines.Text() != "??:0") {
+			t.Errorf("%q: %q", q, lines.Text())
+		}
+	}
+	ask.Close()
+	if !lines.Scan() || !lines.Scan() || lines.Text() != "??:0" || lines.Scan() {
+		t.Errorf("after the last line, which does not end: %q", lines.Text())
+	}
+	if code := <-done; code != 0 {
+		t.Error(code)
+	}
+	var many, out writes
+	for i := range 1000 {
+		fmt.Fprintf(&many, "%x\n", i)
+	}
+	run([]string{"addr2line", "-f", "-e", "../../debug/testdata/tiny-gcc-dwarf5.elf"}, bytes.NewReader(many.Bytes()), &out, io.Discard)
+	if n := bytes.Count(out.Bytes(), []byte("\n")); n != 2000 || out.n > 10 {
+		t.Errorf("%d lines in %d writes", n, out.n)
+	}
+}
+
+// writes counts them.
+type writes struct {
+	bytes.Buffer
+	n int
+}
+
+func (w *writes) Write(b []byte) (int, error) {
+	w.n++
+	return w.Buffer.Write(b)
 }

@@ -50,14 +50,18 @@ func files(t testing.TB) []string {
 // list writes the functions that a source delivers.
 func list(src symbols.Source) (string, error) {
 	var out strings.Builder
+	var batches []*symbols.Batch // their strings grow while the source runs
 	err := src(func(b *symbols.Batch) error {
+		batches = append(batches, b)
+		return nil
+	})
+	for _, b := range batches {
 		for _, fn := range b.Functions {
 			fmt.Fprintf(&out, "%x+%x %s %s, %d lines, %d inlines\n", fn.Addr, fn.Size, b.Strings.Bytes(fn.Name), fn.Language,
 				fn.Lines.Hi-fn.Lines.Lo, fn.Inlines.Hi-fn.Inlines.Lo)
 		}
 		b.Free()
-		return nil
-	})
+	}
 	return out.String(), err
 }
 

@@ -12,6 +12,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"runtime"
+	"sync"
 	"testing"
 
 	klauspost "github.com/klauspost/compress/zlib"
@@ -143,6 +144,39 @@ func TestDamage(t *testing.T) {
 					t.Errorf("zlib, byte %d: damage not found", i)
 				}
 			}
+		}
+	}
+}
+
+// What grows does not change any more, and ends as the whole; it stops when it is told.
+func TestGrowing(t *testing.T) {
+	data := text(3 << 20)
+	src := deflated(data)
+	for stop := range 8 {
+		var readers sync.WaitGroup
+		calls, length, used := 0, 0, 0
+		got, err := inflate.ZlibGrowing(src, uint64(len(data)), uint64(len(data)), func(out []byte, taken int) bool {
+			calls++
+			if len(out) < length || taken <= used || taken > len(src) {
+				t.Errorf("%d bytes of %d behind %d of %d", len(out), taken, length, used)
+			}
+			length, used = len(out), taken
+			readers.Go(func() { // while more is written: the race detector looks
+				if !bytes.Equal(out, data[:len(out)]) {
+					t.Error("other bytes")
+				}
+			})
+			return calls != stop
+		})
+		readers.Wait()
+		var fe *debug.FormatError
+		switch {
+		case stop > 0:
+			if got != nil || !errors.As(err, &fe) || calls != stop {
+				t.Errorf("told to stop: %d calls, %d bytes, %v", calls, len(got), err)
+			}
+		case err != nil || !bytes.Equal(got, data) || length != len(data) || calls < 9:
+			t.Errorf("%d calls, %d bytes, %v", calls, len(got), err)
 		}
 	}
 }
