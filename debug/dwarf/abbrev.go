@@ -108,13 +108,19 @@ func (r *reader) abbrevs(f *file, key abbrevKey) (*abbrevTable, error) {
 		case tagArrayType, tagEnumerationType, tagSubroutineType:
 			a.skipChildren = true
 		}
+		// Of most entries, which are types, variables and parameters, nothing is asked for: reading them is one step.
+		keeps := false
+		switch a.tag {
+		case tagSubprogram, tagInlinedSubroutine, tagCompileUnit, tagTypeUnit, tagPartialUnit, tagSkeletonUnit:
+			keeps = true
+		}
 		for {
 			attr, form := c.ULEB(), c.ULEB()
 			if attr == 0 && form == 0 || c.Err() != nil {
 				break
 			}
 			o := op{form: uint16(form), implicit: 1}
-			if keeps(&a, slots[attr]) {
+			if keeps || a.skipChildren && attr == atSibling {
 				o.slot = slots[attr]
 			}
 			if form > 0xffff {
@@ -164,16 +170,6 @@ func (r *reader) abbrevs(f *file, key abbrevKey) (*abbrevTable, error) {
 	}
 	r.tables[key] = t
 	return t, nil
-}
-
-// keeps reports whether a value of such entries is asked for. Of most entries none is, which makes reading
-// them one step: they are types, variables and parameters.
-func keeps(a *abbrev, s slot) bool {
-	switch a.tag {
-	case tagSubprogram, tagInlinedSubroutine, tagCompileUnit, tagTypeUnit, tagPartialUnit, tagSkeletonUnit:
-		return true
-	}
-	return a.skipChildren && s == slotSibling
 }
 
 // fixedSize returns the size of values of a form, where it does not depend on the value.
