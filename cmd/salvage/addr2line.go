@@ -2,12 +2,15 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -62,7 +65,7 @@ func (t *symbolTable) Close() error { return t.closer.Close() }
 
 // openSymbols opens a lookup file, or makes one in memory from any debug file. It may know no more than the
 // addresses, if there are any.
-func (p *program) openSymbols(ctx context.Context, path string, addresses []string) (t *symbolTable, err error) {
+func (p *program) openSymbols(ctx context.Context, path string, questions []string) (t *symbolTable, err error) {
 	f, err := openFile(path)
 	if err != nil {
 		return nil, err
@@ -82,12 +85,17 @@ func (p *program) openSymbols(ctx context.Context, path string, addresses []stri
 	}
 	defer companions(path, obj).Close()
 	var asked pages
-	for _, text := range addresses {
+	var exact []uint64
+	for _, text := range questions {
 		if addr, err := parseAddress(text); err == nil {
-			asked.add(addr - min(addr, obj.Module.ImageBase))
+			addr -= min(addr, obj.Module.ImageBase)
+			asked.add(addr)
+			exact = append(exact, addr)
 		}
 	}
-	asked.sort()
+	if asked.sort(); asked != nil {
+		obj.Wanted = newAddresses(exact).overlap
+	}
 	var report object.Report
 	c, err := debugFile{obj, f}.names(ctx, asked, nil, &report)
 	if err != nil {
@@ -98,7 +106,12 @@ func (p *program) openSymbols(ctx context.Context, path string, addresses []stri
 }
 
 func (p *program) addr2line(ctx context.Context, args []string, o *addr2lineOptions) (err error) {
-	t, err := p.openSymbols(ctx, o.exe, args)
+	defer debug.SetGCPercent(debug.SetGCPercent(frugal))
+	asked, in, err := p.questions(args)
+	if err != nil {
+		return err
+	}
+	t, err := p.openSymbols(ctx, o.exe, asked)
 	if err != nil {
 		return err
 	}
@@ -123,16 +136,33 @@ func (p *program) addr2line(ctx context.Context, args []string, o *addr2lineOpti
 		}
 		return nil
 	}
-	in := bufio.NewScanner(asking{p.in, w})
-	for in.Scan() {
-		if err := a.answer(strings.TrimSpace(in.Text())); err != nil {
+	lines := bufio.NewScanner(asking{in, w})
+	for lines.Scan() {
+		if err := a.answer(strings.TrimSpace(lines.Text())); err != nil {
 			return err
 		}
 		if o.style == "JSON" {
 			w.WriteByte('\n')
 		}
 	}
-	return in.Err()
+	return lines.Err()
+}
+
+// maxQuestions bounds what is read of a file of questions before the first is answered.
+const maxQuestions = 64 << 20
+
+// questions returns what will be asked, nil if that is not known yet, and where to read it if it is not in args.
+// What a file asks is known; whoever writes to a pipe may wait for answers.
+func (p *program) questions(args []string) (all []string, in io.Reader, err error) {
+	f, ok := p.in.(*os.File)
+	if len(args) > 0 || !ok {
+		return args, p.in, nil
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > maxQuestions {
+		return nil, f, nil
+	}
+	text, err := io.ReadAll(f)
+	return strings.Fields(string(text)), bytes.NewReader(text), err
 }
 
 // asking reads questions. Whoever asks them, a person or a program that asks one at a time, waits for the

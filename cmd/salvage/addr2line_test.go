@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -128,4 +129,88 @@ type writes struct {
 func (w *writes) Write(b []byte) (int, error) {
 	w.n++
 	return w.Buffer.Write(b)
+}
+
+// Where the questions are known nothing else need be read, and the answers are those that all of it gives: each
+// byte of small files alone, and some of a larger one together.
+func TestAddr2lineKnownQuestions(t *testing.T) {
+	type input struct {
+		path        string
+		from, until uint64
+	}
+	inputs := []input{{debugtest.Path(t, "symbolic/linux/crash.debug-zlib"), 0x401500, 0x414d00}}
+	tiny, _ := filepath.Glob("../../debug/testdata/tiny-*.elf")
+	for _, path := range tiny {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := elf.Parse(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := input{path, ^uint64(0), 0}
+		for _, fn := range f.Functions() {
+			in.from, in.until = min(in.from, f.ImageBase()+fn.Addr), max(in.until, f.ImageBase()+fn.Addr+fn.Size)
+		}
+		inputs = append(inputs, input{path, in.from - 16, in.until + 16})
+	}
+	ask := func(path string, in io.Reader) []string {
+		var out bytes.Buffer
+		if code := run([]string{"addr2line", "-f", "-i", "--output-style=JSON", "-e", path}, in, &out, io.Discard); code != 0 {
+			t.Fatal(path, code)
+		}
+		return strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	known := 0
+	for i, in := range inputs {
+		var all bytes.Buffer
+		for a := in.from; a < in.until; a++ {
+			fmt.Fprintf(&all, "%#x\n", a)
+		}
+		want := ask(in.path, &all)
+		for _, w := range want {
+			known += strings.Count(w, `"Line":`)
+		}
+		file := filepath.Join(t.TempDir(), "questions")
+		some := func(list ...uint64) {
+			var text strings.Builder
+			for _, a := range list {
+				fmt.Fprintf(&text, " %x\n", a)
+			}
+			if err := os.WriteFile(file, []byte(text.String()+"\nno address\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			f, err := os.Open(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			got := ask(in.path, f)
+			for k, a := range list {
+				if got[k] != want[a-in.from] {
+					t.Errorf("%s %#x of %d: %s, want %s", filepath.Base(in.path), a, len(list), got[k], want[a-in.from])
+				}
+			}
+			if len(got) != len(list)+2 {
+				t.Errorf("%d answers of %d", len(got), len(list)+2)
+			}
+		}
+		if i > 0 {
+			for a := in.from; a < in.until; a += 11 + uint64(i) {
+				some(a)
+			}
+		}
+		for range 4 {
+			list := make([]uint64, 1+r.IntN(300))
+			for k := range list {
+				list[k] = in.from + r.Uint64N(in.until-in.from)
+			}
+			some(list...)
+		}
+	}
+	if known < 100_000 {
+		t.Errorf("%d frames", known)
+	}
 }

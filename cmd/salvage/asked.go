@@ -89,6 +89,47 @@ func (p *pages) sort() {
 	*p = slices.Compact(*p)
 }
 
+// addresses are all that will be asked for.
+type addresses struct {
+	sorted []uint64
+	from   []uint32 // of each 2^shift addresses from the first on: index of the first of sorted that is not before them
+	shift  uint
+}
+
+func newAddresses(list []uint64) *addresses {
+	a := &addresses{sorted: list}
+	slices.Sort(a.sorted)
+	if n := len(list); n > 0 {
+		for (list[n-1]-list[0])>>a.shift > 2*uint64(n) {
+			a.shift++
+		}
+		for i, addr := range list {
+			for uint64(len(a.from)) <= (addr-list[0])>>a.shift {
+				a.from = append(a.from, uint32(i))
+			}
+		}
+	}
+	return a
+}
+
+// overlap reports whether one of them is among the size from addr on.
+func (a *addresses) overlap(addr, size uint64) bool {
+	i := 0
+	if len(a.sorted) > 0 && addr > a.sorted[0] {
+		bucket := (addr - a.sorted[0]) >> a.shift
+		if bucket >= uint64(len(a.from)) {
+			return false
+		}
+		i = int(a.from[bucket])
+	}
+	for ; i < len(a.sorted); i++ {
+		if a.sorted[i] >= addr {
+			return a.sorted[i]-addr < size
+		}
+	}
+	return false
+}
+
 // askedIn returns the pages of modules that a walk of d is going to ask for: where the registers and the
 // words on the stacks point. It may ask for others, as where a signature has to come off a pointer. Nil: there
 // are more stacks than is worth it, as where a hostile dump has the same memory for each of its threads.

@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 
 	"salvage/debug/minidump"
@@ -149,5 +151,27 @@ func TestSharedStacks(t *testing.T) {
 	}
 	if askedIn(d) != nil {
 		t.Error("300 MB of stacks are looked through")
+	}
+}
+
+// addresses are a set, of any density.
+func TestAddresses(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	if newAddresses(nil).overlap(0, 10) {
+		t.Error("an empty set has some")
+	}
+	for round := range 300 {
+		list := make([]uint64, 1+r.IntN(40))
+		for i := range list {
+			list[i] = r.Uint64()>>r.IntN(64) | uint64(round%2)<<63
+		}
+		a := newAddresses(slices.Clone(list))
+		for range 300 {
+			addr, size := list[r.IntN(len(list))]+r.Uint64N(20)-10, r.Uint64()>>r.IntN(64)
+			want := slices.ContainsFunc(list, func(x uint64) bool { return x >= addr && x-addr < size })
+			if got := a.overlap(addr, size); got != want {
+				t.Fatalf("%#x+%#x in %#x: %v", addr, size, list, got)
+			}
+		}
 	}
 }

@@ -52,7 +52,10 @@ type Options struct {
 	// there is no table. It must be safe for concurrent use. The name of a symbol at a function's start
 	// overrides that of the debug information, which does not tell clones and cold parts from the
 	// function they were made of. Code that has lines but no function (assembly) gets its name from it.
-	Symbol  func(addr uint64) Symbol
+	Symbol func(addr uint64) Symbol
+	// Wanted says whether any of the addresses from addr on, ImageBase subtracted, will be asked for; nil: all. Lines
+	// and inlined calls without any may be left out, and names of functions. It must be safe for concurrent use.
+	Wanted  func(addr, size uint64) bool
 	Workers int // default GOMAXPROCS; the output does not depend on it
 	Companions
 }

@@ -321,6 +321,9 @@ func (w *walker) appendLines(u *unit, b *symbols.Batch, low, high uint64) {
 					w.fail("functions share lines without end")
 					return
 				}
+				if !w.wanted(start, end) {
+					continue
+				}
 				b.Lines = append(b.Lines, symbols.Line{
 					Addr: start - w.r.opts.ImageBase, Size: uint32(min(end-start, 1<<32-1)), File: w.file(u, uint64(rows[k].file)), Line: rows[k].line,
 				})

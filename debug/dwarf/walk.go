@@ -131,7 +131,11 @@ func (w *walker) entries(ctx context.Context, u *unit, c *cursor.Cursor) {
 			start := len(w.rangeBuf)
 			w.rangeBuf = w.ranges(u, e, w.rangeBuf)
 			if len(w.rangeBuf) > start {
-				name, language := w.name(u, e)
+				var name symbols.StringID
+				var language symbols.Language
+				if slices.ContainsFunc(w.rangeBuf[start:], func(r pcRange) bool { return w.wanted(r.low, r.high) }) {
+					name, language = w.name(u, e)
+				}
 				w.open = append(w.open, openFunction{
 					depth: depth, name: name, language: language, ranges: start, inlines: len(w.pending), inlineDepths: len(inlined),
 				})
@@ -166,6 +170,9 @@ func (w *walker) inline(u *unit, e *entry, depth uint32) {
 	w.rangeBuf = w.ranges(u, e, w.rangeBuf)
 	found := w.rangeBuf[start:]
 	w.rangeBuf = w.rangeBuf[:start]
+	if w.r.opts.Wanted != nil {
+		found = slices.DeleteFunc(found, func(r pcRange) bool { return !w.wanted(r.low, r.high) })
+	}
 	if len(found) == 0 {
 		return
 	}
@@ -180,6 +187,10 @@ func (w *walker) inline(u *unit, e *entry, depth uint32) {
 		in.Addr, in.Size = r.low-w.r.opts.ImageBase, r.high-r.low
 		w.pending = append(w.pending, in)
 	}
+}
+
+func (w *walker) wanted(low, high uint64) bool {
+	return w.r.opts.Wanted == nil || w.r.opts.Wanted(low-w.r.opts.ImageBase, high-low)
 }
 
 func (w *walker) needLines(u *unit) {

@@ -80,7 +80,7 @@ func (o *Object) image() *image {
 			return nil
 		}
 	}
-	m.alt, m.altNeed = o.alt, o.altNeed()
+	m.alt, m.altNeed, m.wanted = o.alt, o.altNeed(), o.Wanted
 	if len(o.units)+len(o.packages) > 0 {
 		m.split = o.split
 	}

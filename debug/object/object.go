@@ -29,6 +29,9 @@ type Object struct {
 	// Forget, if set, gets the pieces of the file that were inflated, for the caller to let go of their memory. They
 	// reach to the end of the bytes that were opened. It is called on several goroutines.
 	Forget func([]byte)
+	// Wanted, if set, says whether any of some addresses will be asked for. Of ELF and PE files what says nothing of such
+	// may be left out: see dwarf.Options.
+	Wanted func(addr, size uint64) bool
 
 	data  []byte
 	elf   *elf.File

@@ -31,6 +31,7 @@ type image struct {
 	info    *growing                        // .debug_info where it can be had piece by piece
 	split   func(id uint64) *dwarf.Sections // nil: no split units are known
 	alt     *image                          // the supplementary file, nil if it is not known
+	wanted  func(addr, size uint64) bool    // see Object.Wanted
 	altNeed *Need                           // what names it
 	// goSymbols delivers what Go's own table says and returns how many functions of it are lost; nil if there is
 	// none, or DWARF, which says more.
@@ -197,7 +198,7 @@ func (m *image) dwarf(ctx context.Context, functions []elf.Function, rep *Report
 	names := byAddress(functions)
 	var res dwarf.Result
 	err = dwarf.Symbols(ctx, s, dwarf.Options{
-		ImageBase: base, Executable: m.executable, Companions: companions,
+		ImageBase: base, Executable: m.executable, Companions: companions, Wanted: m.wanted,
 		Symbol: func(addr uint64) dwarf.Symbol {
 			i, _ := slices.BinarySearchFunc(names, addr-base+1, func(fn elf.Function, addr uint64) int { return cmp.Compare(fn.Addr, addr) })
 			next := ^uint64(0)
