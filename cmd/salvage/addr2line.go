@@ -26,7 +26,7 @@ import (
 type addr2lineOptions struct {
 	exe                                                    string
 	addresses, functions, inlines, demangle, pretty, bases bool
-	style                                                  string
+	style, arch                                            string
 }
 
 func (o *addr2lineOptions) Options(s *config.Spec) {
@@ -34,7 +34,8 @@ func (o *addr2lineOptions) Options(s *config.Spec) {
 		config.Var(s, dst, name, config.Bool, config.Short(short), config.FlagOnly(), config.Default("false"), config.Doc(doc))
 	}
 	config.Var(s, &o.exe, "exe", config.String, config.Short("e"), config.FlagOnly(), config.Example("a.out"),
-		config.Doc("Debug file, .sym or lookup file to read."))
+		config.Doc("Debug file, dSYM bundle, .sym or lookup file to read."))
+	archOption(s, &o.arch)
 	flag(&o.addresses, "addresses", "a", "Print the address before its answer.")
 	flag(&o.functions, "functions", "f", "Print function names.")
 	flag(&o.inlines, "inlines", "i", "Print the calls inlined at an address as well, innermost first.")
@@ -65,39 +66,46 @@ func (t *symbolTable) Close() error { return t.closer.Close() }
 
 // openSymbols opens a lookup file, or makes one in memory from any debug file. It may know no more than the
 // addresses, if there are any.
-func (p *program) openSymbols(ctx context.Context, path string, questions []string) (t *symbolTable, err error) {
-	f, err := openFile(path)
+func (p *program) openSymbols(ctx context.Context, path, arch string, questions []string) (t *symbolTable, err error) {
+	path, err = insideBundle(path)
 	if err != nil {
 		return nil, err
 	}
-	defer errs.Wrap(&err, "%s", path)
-	if symcache.Probe(f.Data) {
-		c, err := symcache.Parse(f.Data)
+	m, err := openFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if symcache.Probe(m.Data) {
+		c, err := symcache.Parse(m.Data)
 		if err != nil {
-			return nil, errors.Join(err, f.Close())
+			return nil, errors.Join(fmt.Errorf("%s: %w", path, err), m.Close())
 		}
-		return &symbolTable{c, f}, nil
+		return &symbolTable{c, m}, nil
 	}
-	defer f.Close()
-	obj, err := object.Open(f.Data)
+	f, closers, err := openMapped(m, path, arch)
 	if err != nil {
 		return nil, err
 	}
-	defer companions(path, obj).Close()
+	defer func() {
+		for _, c := range closers {
+			c.Close()
+		}
+	}()
+	defer errs.Wrap(&err, "%s", path)
 	var asked pages
 	var exact []uint64
 	for _, text := range questions {
 		if addr, err := parseAddress(text); err == nil {
-			addr -= min(addr, obj.Module.ImageBase)
+			addr -= min(addr, f.Module.ImageBase)
 			asked.add(addr)
 			exact = append(exact, addr)
 		}
 	}
 	if asked.sort(); asked != nil {
-		obj.Wanted = newAddresses(exact).overlap
+		f.Wanted = newAddresses(exact).overlap
 	}
 	var report object.Report
-	c, err := debugFile{obj, f}.names(ctx, asked, nil, &report)
+	c, err := f.names(ctx, asked, nil, &report)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +119,7 @@ func (p *program) addr2line(ctx context.Context, args []string, o *addr2lineOpti
 	if err != nil {
 		return err
 	}
-	t, err := p.openSymbols(ctx, o.exe, asked)
+	t, err := p.openSymbols(ctx, o.exe, o.arch, asked)
 	if err != nil {
 		return err
 	}

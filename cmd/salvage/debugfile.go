@@ -40,6 +40,11 @@ func openDebugFile(path, arch string) (f debugFile, closers []io.Closer, err err
 	if err != nil {
 		return f, nil, err
 	}
+	return openMapped(m, path, arch)
+}
+
+// openMapped opens the mapped file at path and what it needs. An error closes it.
+func openMapped(m *mmap.File, path, arch string) (f debugFile, closers []io.Closer, err error) {
 	defer errs.Wrap(&err, "%s", path)
 	data, err := object.Unpack(m.Data)
 	if err != nil {

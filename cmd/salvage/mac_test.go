@@ -102,6 +102,23 @@ func TestMacArch(t *testing.T) {
 	if bytes.Equal(build("--arch", "arm64", path), want) {
 		t.Error("arm64 is the same")
 	}
+	ask := func(args ...string) string {
+		t.Helper()
+		var out, stderr bytes.Buffer
+		if code := run(append([]string{"addr2line", "-f", "-i", "-e"}, args...), nil, &out, &stderr); code != 0 {
+			t.Fatalf("%s: exit code %d: %s", args, code, &stderr)
+		}
+		return out.String()
+	}
+	answer := ask(inside, "100000d6a")
+	if !strings.Contains(answer, "CrashForExceptionNonAbort") && !strings.Contains(answer, "MinidumpFileWriter") {
+		t.Errorf("%q", answer)
+	}
+	for _, args := range [][]string{{bundle}, {path, "--arch", "x86_64"}} {
+		if got := ask(append(args, "100000d6a")...); got != answer {
+			t.Errorf("%s: %q, want %q", args, got, answer)
+		}
+	}
 	var stderr bytes.Buffer
 	if code := run([]string{"symcache", "build", "-o", path + ".symcache", path}, nil, &bytes.Buffer{}, &stderr); code == 0 || !strings.Contains(stderr.String(), "has to be chosen: arm64, x86_64") {
 		t.Errorf("exit code %d: %s", code, &stderr)

@@ -42,10 +42,10 @@ func TestSymbolStores(t *testing.T) {
 	id := strings.Fields(whole)[3]
 	files := map[string][]byte{
 		"/s/dump_syms_regtest64.pdb/" + id + "/dump_syms_regtest64.pdb": pdb,
-		"/s/test.exe/" + codeID + "/test.ex_":                            program,
-		"/s/basic32.pdb/" + pdbID + "/basic32.pd_":                       cabinet,
-		"/s/none.pdb/0/none.pdb":                                         []byte("Symbol Not Found here"),
-		"/s/empty.pdb/0/empty.pdb":                                       {},
+		"/s/test.exe/" + codeID + "/test.ex_":                           program,
+		"/s/basic32.pdb/" + pdbID + "/basic32.pd_":                      cabinet,
+		"/s/none.pdb/0/none.pdb":                                        []byte("Symbol Not Found here"),
+		"/s/empty.pdb/0/empty.pdb":                                      {},
 	}
 	var asked []string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
