@@ -178,3 +178,12 @@ func TestGrowingStops(t *testing.T) {
 	}
 	t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), before)
 }
+
+// Functions that will not be asked for are there, since they hide what is behind them, but have no name.
+func TestWanted(t *testing.T) {
+	wanted := func(addr, size uint64) bool { return addr <= 0x1010 && 0x1010-addr < size }
+	got, err := list(dwarf.Symbols(t.Context(), crossing(1), dwarf.Options{Wanted: wanted}, new(dwarf.Result)))
+	if want := "1000+10  unknown, 0 lines, 0 inlines\n1010+10 A unknown, 0 lines, 0 inlines\n1020+10  unknown, 0 lines, 0 inlines\n"; got != want || err != nil {
+		t.Errorf("%s%v", got, err)
+	}
+}
