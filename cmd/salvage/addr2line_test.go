@@ -90,22 +90,20 @@ func TestAddr2lineAnswersAtOnce(t *testing.T) {
 		done <- code
 	}()
 	lines := bufio.NewScanner(answers)
-	for _, q := range []string{"0\n", "zzz\n", "0\n0"} {
-		if _, err := io.WriteString(ask, q); err != nil {
+	next := func() string { lines.Scan(); return lines.Text() }
+	for _, q := range [][]string{{"0\n", "??", "??:0"}, {"zzz\n", "zzz"}, {"0\n0", "??", "??:0"}} {
+		if _, err := io.WriteString(ask, q[0]); err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range map[string][]string{"zzz\n": {"zzz"}}[q] {
-			if !lines.Scan() || lines.Text() != want {
-				t.Errorf("%q: %q", q, lines.Text())
+		for _, want := range q[1:] {
+			if got := next(); got != want {
+				t.Errorf("%q: %q, want %q", q[0], got, want)
 			}
-		}
-		if q[0] == '0' && (!lines.Scan() || lines.Text() != "??" || !lines.Scan() || lines.Text() != "??:0") {
-			t.Errorf("%q: %q", q, lines.Text())
 		}
 	}
 	ask.Close()
-	if !lines.Scan() || !lines.Scan() || lines.Text() != "??:0" || lines.Scan() {
-		t.Errorf("after the last line, which does not end: %q", lines.Text())
+	if a, b := next(), next(); a != "??" || b != "??:0" || lines.Scan() {
+		t.Errorf("after the last line, which does not end: %q %q", a, b)
 	}
 	if code := <-done; code != 0 {
 		t.Error(code)
