@@ -1,6 +1,7 @@
 package demangle
 
 import (
+	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -134,9 +135,31 @@ func isRust(name string) bool {
 	return len(name) > 23 && strings.HasPrefix(name, "_ZN") && strings.HasPrefix(name[len(name)-20:], "17h") && strings.HasSuffix(name, "E")
 }
 
+// underlined writes the elements of a legacy name of Rust that begin with an underscore with one more: the library
+// takes one off, as the newer scheme's mark behind a length.
+func underlined(name string) string {
+	var b strings.Builder
+	rest, ok := strings.CutPrefix(name, "_ZN")
+	for b.WriteString("_ZN"); ok; {
+		tail := strings.TrimLeft(rest, "0123456789")
+		n, err := strconv.Atoi(rest[:len(rest)-len(tail)])
+		if err != nil || n > len(tail) || n == 0 {
+			return b.String() + rest
+		}
+		element := tail[:n]
+		if element[0] == '_' {
+			element = "_" + element
+		}
+		fmt.Fprintf(&b, "%d%s", len(element), element)
+		rest = tail[n:]
+	}
+	return name
+}
+
 // rust makes a name of Rust readable, without its hash. The library writes :: before names that are empty, and
 // escapes in place of characters.
 func rust(name string) (string, error) {
+	name = underlined(name)
 	s, err := demangle.ToString(name, demangle.MaxLength(maxOutput), demangle.NoClones)
 	for end, tries := len(name), 0; err != nil && tries < 8 && strings.HasPrefix(name, "_R"); tries++ {
 		// The library takes the 0 of an empty name and the length of the next name for one number. A mark between

@@ -7,3 +7,11 @@ pub fn uses(v: &[String]) -> usize { let g = Guard; let c = |x: &u32| { let d = 
 pub fn überraschung() { fn nested<T>(t: T) { println!("") } nested(1i128); nested::<fn(u8)>(f); nested::<&mut dyn Iterator<Item = u8>>(&mut [1u8].iter().copied());  }
 fn f(_: u8) {}
 pub async fn later(x: u32) -> u32 { other().await + x } async fn other() -> u32 { println!(""); 1 } pub fn start() -> impl std::future::Future<Output = u32> { later(2) } pub static mut COUNTER: u32 = 1; macro_rules! m { ($n:ident) => { pub fn $n() { println!("m") } } } m!(made);
+
+#[inline(never)]
+pub fn __underlined<T: Clone>(value: &T) -> T { value.clone() }
+
+pub mod _private {
+    #[inline(never)]
+    pub fn _f() -> String { super::__underlined(&String::new()) }
+}
