@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 )
@@ -13,23 +14,24 @@ import (
 // handler is Crashpad's, as Debian's chromium has it.
 const handler = "/usr/lib/chromium/chrome_crashpad_handler"
 
-// SmallStack is the argument of prlimit that makes stacks overflow after some 2,000 frames: gdb takes its
+// smallStack is the argument of prlimit that makes stacks overflow after some 2,000 frames: gdb takes its
 // time over each.
-const SmallStack = "--stack=1048576"
+const smallStack = "--stack=1048576"
 
-// Crash runs crashapp in a mode, with addresses as under a debugger, and returns the minidump that Crashpad
-// wrote and the command line.
-func Crash(t testing.TB, app, mode string) (dump []byte, args []string) {
+// Crash runs crashapp, or one of examples/stacks, in a mode, and returns the minidump that Crashpad wrote and what
+// was printed. A debugger is the start of a command line that the program's is put behind; it must leave the program
+// to its crash.
+func Crash(t testing.TB, app, mode string, debugger ...string) (dump []byte, output string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	db := database(t, false)
-	args = crashArgs(app, mode, db, "http://127.0.0.1:9/submit")
-	cmd := exec.CommandContext(ctx, Program(t, "crashpad", "prlimit"), append([]string{SmallStack, "setarch", "-R"}, args...)...)
-	cmd.Env = []string{} // what is on the stack decides where it overflows
+	args := slices.Concat([]string{smallStack}, debugger, crashArgs(app, mode, db, "http://127.0.0.1:9/submit"))
+	cmd := exec.CommandContext(ctx, Program(t, "crashpad", "prlimit"), args...)
+	cmd.Env = []string{}
 	text, err := cmd.CombinedOutput()
-	if err == nil {
-		t.Fatalf("crashapp %s did not crash\n%s", mode, text)
+	if (err == nil) != (debugger != nil) {
+		t.Fatalf("%s %s: %v\n%s", app, mode, err, text)
 	}
 	dumps, err := filepath.Glob(filepath.Join(db, "*", "*.dmp"))
 	if err != nil || len(dumps) != 1 {
@@ -39,7 +41,7 @@ func Crash(t testing.TB, app, mode string) (dump []byte, args []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return data, args
+	return data, string(text)
 }
 
 // CrashAndUpload runs crashapp in a mode and waits until Crashpad's handler has sent its report, annotated

@@ -36,8 +36,7 @@ func Program(t testing.TB, thing, name string) string {
 // Crashapp compiles examples/crashapp with debug information and returns the program's path.
 func Crashapp(t testing.TB, compiler string, flags ...string) string {
 	t.Helper()
-	_, here, _, _ := runtime.Caller(0)
-	sources, err := filepath.Glob(filepath.Join(filepath.Dir(here), "../../examples/crashapp/*.cpp"))
+	sources, err := filepath.Glob(Example("crashapp/*.cpp"))
 	if err != nil || len(sources) == 0 {
 		t.Fatal("no sources of crashapp", err)
 	}
@@ -47,6 +46,12 @@ func Crashapp(t testing.TB, compiler string, flags ...string) string {
 		t.Fatalf("%s: %v\n%s", compiler, err, text)
 	}
 	return out
+}
+
+// Example returns the path of a file in the examples folder.
+func Example(name string) string {
+	_, here, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(here), "../../examples", name)
 }
 
 // Path returns the path of a file in the fixtures folder.
