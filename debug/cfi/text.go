@@ -125,6 +125,9 @@ func (t *textWriter) rules(code []byte) *rowText {
 	for reg := d.byte(); reg != 0 && reg <= NumRegisters; reg = d.byte() {
 		n := reg - 1
 		text, ok := t.rule(d.rule(), n, false)
+		if int(n) >= len(cpu.names) {
+			continue // of no interest: xmm6, where code keeps Windows' conventions
+		}
 		if !ok {
 			if n == cpu.PC || n == cpu.SP {
 				return nil
@@ -189,6 +192,9 @@ func (t *textWriter) name(n uint8) string { return t.b.cpu.textName(n) }
 
 // rule returns the expression of a rule.
 func (t *textWriter) rule(r rule, self uint8, isCFA bool) (string, bool) {
+	if r.kind == ruleRegister && int(r.reg) >= len(t.b.cpu.names) || r.kind == ruleSame && int(self) >= len(t.b.cpu.names) {
+		return "", false
+	}
 	sum := func(base string, offset int64) string {
 		return base + " " + strconv.FormatInt(offset, 10) + " +"
 	}

@@ -45,6 +45,9 @@ func TestText(t *testing.T) {
 		{"PLT", "\x0f\x0b\x77\x08\x80\x00\x3f\x1a\x3b\x2a\x33\x24\x22", "STACK CFI INIT 1000 20 .cfa: $rsp 8 + $rip 16 % 5 + 16 / 8 * + .ra: .cfa -8 + ^\n", 0},
 		{"shift", "\x16\x03\x04\x70\x00\x33\x24", "STACK CFI INIT 1000 20 .cfa: $rsp 8 + .ra: .cfa -8 + ^ $rbx: .undef\n", 1},
 		{"two values", "\x16\x03\x03\x70\x00\x33", "STACK CFI INIT 1000 20 .cfa: $rsp 8 + .ra: .cfa -8 + ^ $rbx: .undef\n", 1},
+		{"xmm6 saved, then as it was: it has no name", "\x97\x02\x41\x08\x17", first, 0},
+		{"rbx in xmm6", "\x09\x03\x17", "STACK CFI INIT 1000 20 .cfa: $rsp 8 + .ra: .cfa -8 + ^ $rbx: .undef\n", 1},
+		{"CFA from xmm6", "\x44\x0d\x17", "STACK CFI INIT 1000 4 .cfa: $rsp 8 + .ra: .cfa -8 + ^\n", 1},
 		{"shift in the CFA", "\x44\x0f\x04\x77\x00\x33\x24\x44\x0c\x07\x20\x48\x0e\x28",
 			"STACK CFI INIT 1000 4 .cfa: $rsp 8 + .ra: .cfa -8 + ^\nSTACK CFI INIT 1008 18 .cfa: $rsp 32 + .ra: .cfa -8 + ^\nSTACK CFI 1010 .cfa: $rsp 40 +\n", 1},
 	} {
