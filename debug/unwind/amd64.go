@@ -25,12 +25,16 @@ func amd64FramePointer(w *walker, f *Frame) (regs cfi.Registers, ok bool) {
 			return regs, false
 		}
 		sp := at + 16
-		if sp <= rsp || bp < sp && bp != 0 || !w.cpu.canonical(pc) {
+		if sp <= rsp || !w.cpu.canonical(pc) {
 			continue
 		}
-		// A chain leads to the next frame or ends in zero. 0xcccc…, which debug builds fill stacks with, passes
-		// for an address otherwise (rust-minidump's invalid-parameter.dmp).
-		if _, ok := w.word(bp); !ok && bp != 0 {
+		// A chain leads to the next frame, ends in zero, or ends where it was called from code that has rules: that
+		// may use rbp as it likes, as libc does below main. 0xcccc…, which debug builds fill stacks with, passes for
+		// an address otherwise (rust-minidump's invalid-parameter.dmp).
+		if _, ok := w.word(bp); bp != 0 && (bp < sp || !ok) && (last > 0 || !w.hasRules(pc)) {
+			if bp < sp {
+				continue
+			}
 			return regs, false
 		}
 		// Where rbp is an ordinary register it may point to any data: a return address must be code. One of

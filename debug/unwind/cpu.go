@@ -79,6 +79,17 @@ func (w *walker) executable(addr uint64) (code, known bool) {
 	return false, known
 }
 
+// hasRules reports whether there are unwind rules for the call that returns to addr.
+func (w *walker) hasRules(addr uint64) bool {
+	addr -= w.cpu.callSize
+	m := w.dump.ModuleAt(addr)
+	if m == nil {
+		return false
+	}
+	_, found := w.provider.Rules(m, addr-m.Addr)
+	return found
+}
+
 // chain reads what register fp points to: the caller's frame pointer, and above it the return address.
 func (w *walker) chain(f *Frame, fp uint8) (regs cfi.Registers, ok bool) {
 	size := uint64(w.cpu.PointerSize)
