@@ -289,7 +289,7 @@ func toolReports(t *testing.T, recordedFile string, n int, dump func(seed uint64
 			t.Fatal(err)
 		}
 		theirs := map[string]any{}
-		leaves(theirs, "", v)
+		leaves(theirs, "", v, longest)
 		check(seed, data, theirs)
 	}
 	if *update {

@@ -60,16 +60,16 @@ const (
 
 var home = regexp.MustCompile(`/home/[^/"]+/`)
 
-// leaves collects the plain values in v by path; those of long lists as far as they are recorded.
-func leaves(into map[string]any, path string, v any) {
+// leaves collects the plain values in v by path, of lists those of the first elements.
+func leaves(into map[string]any, path string, v any, first int) {
 	switch v := v.(type) {
 	case map[string]any:
 		for k, x := range v {
-			leaves(into, path+"."+k, x)
+			leaves(into, path+"."+k, x, first)
 		}
 	case []any:
-		for i, x := range v[:min(longest, len(v))] {
-			leaves(into, fmt.Sprintf("%s[%d]", path, i), x)
+		for i, x := range v[:min(first, len(v))] {
+			leaves(into, fmt.Sprintf("%s[%d]", path, i), x, first)
 		}
 		if len(v) == 0 {
 			into[path] = "[]"
@@ -130,7 +130,7 @@ func TestReference(t *testing.T) {
 			t.Fatal(err)
 		}
 		theirs := map[string]any{}
-		leaves(theirs, "", objects(facts.Plain))
+		leaves(theirs, "", objects(facts.Plain), longest)
 		for _, run := range []string{"plain", "symbols"} {
 			p := newSymFolders(t)
 			if run == "symbols" {
@@ -212,6 +212,6 @@ func leavesOf(t *testing.T, r *stackwalk.Report) map[string]any {
 		c["frames"] = c["frames"].([]any)[:1] // as recorded: the others are those of threads
 	}
 	ours := map[string]any{}
-	leaves(ours, "", v)
+	leaves(ours, "", v, longest)
 	return ours
 }

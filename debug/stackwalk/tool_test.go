@@ -238,7 +238,7 @@ func (k *made) sameJSON(t *testing.T, out []byte, r *stackwalk.Report) {
 		c["frames"] = c["frames"].([]any)[:1]
 	}
 	theirs, ours := map[string]any{}, leavesOf(t, r)
-	leaves(theirs, "", v)
+	leaves(theirs, "", v, longest)
 	for path, b := range ours {
 		if a := lookup(theirs, path); k.size == 8 && a == false && b == true && strings.HasSuffix(path, "_symbols") {
 			// Asked whether the link register or a signed word leads into a function of it.
