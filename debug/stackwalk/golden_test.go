@@ -173,6 +173,11 @@ func TestGolden(t *testing.T) {
 	r := walk(t, b, p, 0)
 	golden(t, "full.json", jsonOf(t, r, true)+"\n")
 	golden(t, "full.txt", textOf(t, r, false))
+	var raw strings.Builder
+	if err := stackwalk.WriteDump(&raw, r.Dump, false); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "full.dump", raw.String())
 	if text := textOf(t, r, false); !strings.HasPrefix(text, textOf(t, r, true)) || strings.Contains(textOf(t, r, true), "Thread 0") {
 		t.Error("the brief text is not the start of the text, up to the thread that crashed")
 	}
