@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -67,6 +69,21 @@ func TestStackwalkCommand(t *testing.T) {
 	checkInline(t, r.Thread.Frames[0])
 	if fmt.Sprint(r.Crashpad.Annotations) != "[{prod crashapp} {ver 1.0}]" {
 		t.Errorf("annotations %v", r.Crashpad.Annotations)
+	}
+	// In a terminal it shows how many threads are done; nowhere else, and not where a program reads.
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for more, shown := range map[string]bool{
+		"": true, " >/dev/null": true, " 2>&1 | cat": false, " --json": false, " --no-interactive": false, " --output-file=" + file + ".txt": false,
+	} {
+		cmd := exec.Command(debugtest.Program(t, "linux", "script"), "-qec", strings.Join([]string{self, "stackwalk", file, app}, " ")+more, "/dev/null")
+		cmd.Env = append(os.Environ(), "SALVAGE_TEST_SERVE=never")
+		out, err := cmd.CombinedOutput()
+		if err != nil || regexp.MustCompile(`threads .*\([12]/2\)`).Match(out) != shown {
+			t.Errorf("in a terminal%s: %v %.2000q", more, err, out)
+		}
 	}
 	// As it was uploaded: with the form, and compressed.
 	var form bytes.Buffer
