@@ -69,17 +69,24 @@ while f is not None:
 gdb.flush()
 gdb.execute("handle SIGSEGV SIGABRT pass")
 process = gdb.selected_inferior().pid
+for line in open("/proc/%d/maps" % process):
+    if line.endswith("[vdso]\n"):
+        start, end = (int(x, 16) for x in line.split()[0].split("-"))
+        open(vdso, "wb").write(gdb.selected_inferior().read_memory(start, end - start))
 os.kill(process, signal.SIGSTOP)
 gdb.execute("detach")
 os.kill(process, signal.SIGCONT)
 `
+
+// vdsoOf is where crashUnderGDB leaves the code that the kernel lends a program.
+func vdsoOf(app string) string { return app + ".vdso" }
 
 // crashUnderGDB runs crashapp, or one of examples/stacks, under gdb and returns the minidump that Crashpad wrote and
 // the stack of the thread that crashed as gdb has it, of the same process.
 func crashUnderGDB(t testing.TB, app, mode string) (dump []byte, frames []gdbFrame) {
 	t.Helper()
 	script := filepath.Join(t.TempDir(), "frames.py")
-	if err := os.WriteFile(script, []byte(gdbScript), 0o644); err != nil {
+	if err := os.WriteFile(script, fmt.Appendf(nil, "vdso = %q\n%s", vdsoOf(app), gdbScript), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	dump, out := debugtest.Crash(t, app, mode, debugtest.Program(t, "gdb", "gdb"), "-batch", "-nx", "-ex", "set debuginfod enabled off",

@@ -21,12 +21,15 @@ func mustRun(t testing.TB, name string, args ...string) {
 	}
 }
 
+// m32 compiles for x86. The kernel's headers: gcc-multilib, which has a link to them, excludes the compiler for arm64.
+var m32 = []string{"-m32", "-idirafter", "/usr/include/x86_64-linux-gnu"}
+
 // reporting compiles what makes any program report its crashes through Crashpad.
-func reporting(t testing.TB) (objects []string) {
+func reporting(t testing.TB, flags ...string) (objects []string) {
 	t.Helper()
 	for _, source := range []string{"crashapp/handler.cpp", "stacks/report.cpp"} {
 		object := filepath.Join(t.TempDir(), "report.o")
-		mustRun(t, debugtest.Program(t, "linux", "g++"), "-c", "-O2", "-fPIC", "-o", object, debugtest.Example(source))
+		mustRun(t, debugtest.Program(t, "linux", "g++"), append(flags, "-c", "-O2", "-fPIC", "-o", object, debugtest.Example(source))...)
 		objects = append(objects, object)
 	}
 	return objects
@@ -126,7 +129,8 @@ func TestStacksOfCompilers(t *testing.T) {
 	objects := reporting(t)
 	builds := []struct{ compiler, flags string }{
 		{"g++", "-O0"}, {"g++", "-O2 -fomit-frame-pointer -no-pie"}, {"g++", "-O2 -gdwarf-4"}, {"clang++", "-O0"}, {"clang++", "-O2"},
-		{"clang++", "-O2 -fomit-frame-pointer -gdwarf-4"}, {"rustc", "-C opt-level=0"}, {"rustc", "-C opt-level=3"},
+		{"clang++", "-O2 -fomit-frame-pointer -gdwarf-4"},
+		{"g++", "-m32 -O2"}, {"g++", "-m32 -O0"}, {"rustc", "-C opt-level=0"}, {"rustc", "-C opt-level=3"},
 		{"rustc", "-C opt-level=3 -C force-frame-pointers=no -C panic=abort"}, {"go", ""},
 	}
 	for i, build := range builds {
@@ -136,7 +140,13 @@ func TestStacksOfCompilers(t *testing.T) {
 		t.Run(build.compiler+" "+build.flags, func(t *testing.T) {
 			compiler := debugtest.Program(t, build.compiler, build.compiler)
 			app := filepath.Join(t.TempDir(), "stacks")
-			flags := strings.Fields(build.flags)
+			flags, objects := strings.Fields(build.flags), objects
+			if slices.Contains(flags, m32[0]) {
+				if out, err := exec.Command(compiler, m32[0], "-print-file-name=libstdc++.so").Output(); err != nil || out[0] != '/' {
+					debugtest.Require(t, "qemu", "libraries of x86")
+				}
+				flags, objects = append(flags, m32...), reporting(t, m32...)
+			}
 			switch build.compiler {
 			case "rustc":
 				for _, o := range objects {
@@ -150,7 +160,7 @@ func TestStacksOfCompilers(t *testing.T) {
 				mustRun(t, compiler, append(append(flags, "-g", "-o", app, debugtest.Example("stacks/main.cpp")), objects...)...)
 			}
 			dump, want := crashUnderGDB(t, app, "crash")
-			thread := walkCrash(t, dump, append(systemLibraries(t, app), app))
+			thread := walkCrash(t, dump, append(systemLibraries(t, app), app, vdsoOf(app)))
 			if build.compiler == "go" {
 				// The runtime calls C on another stack, of which its rules know nothing: what is beyond is what lay there.
 				end := slices.IndexFunc(thread.Frames, func(f stackwalk.Frame) bool { return strings.HasPrefix(f.Function, "runtime.asmcgocall") })

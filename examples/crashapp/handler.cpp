@@ -40,7 +40,8 @@ uintptr_t ReadableStack(uintptr_t sp) {
 
 // WaitOn waits for a child with the stack pointer at sp. Crashpad saves the stack that a thread is on, and
 // this thread is on its alternate one; the stack that matters is the one that crashed. All signals are
-// blocked, so nothing writes there.
+// blocked, so nothing writes there. On other processors the handler runs on the stack that crashed, which
+// must not have run out.
 int WaitOn(uintptr_t sp, pid_t child) {
 #if defined(__x86_64__)
   long result;
@@ -138,7 +139,10 @@ void Install(const Config& c) {
   UseAlternateStack();
   struct sigaction action = {};
   action.sa_sigaction = Handle;
-  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  action.sa_flags = SA_SIGINFO;
+#if defined(__x86_64__)
+  action.sa_flags |= SA_ONSTACK;
+#endif
   sigfillset(&action.sa_mask);
   for (int s : kSignals) sigaction(s, &action, nullptr);
 }
