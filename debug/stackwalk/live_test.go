@@ -188,8 +188,23 @@ func TestChromium(t *testing.T) {
 	for _, file := range []string{"libc.so.6", "ld-linux-x86-64.so.2"} {
 		l.symbols("/lib/x86_64-linux-gnu/" + file)
 	}
-	l.compare("renderer", crashChromium(t, program))
+	dump := crashChromium(t, program)
+	l.compare("renderer", dump)
 	l.done()
+	// From the program, which has frame pointers and no rules, on to libc, which has rules and no frame pointers.
+	var report struct {
+		Thread struct {
+			Frames []struct{ Function, Trust string }
+		} `json:"crashing_thread"`
+	}
+	if err := json.Unmarshal(l.run(l.salvage, "stackwalk", "--json", dump, l.store), &report); err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range report.Thread.Frames {
+		if last := i == len(report.Thread.Frames)-1; f.Trust == "scan" || last != (f.Function == "_start") {
+			t.Errorf("frame %d of %d, %s, is of trust %s", i, len(report.Thread.Frames), f.Function, f.Trust)
+		}
+	}
 }
 
 // crashChromium returns the path of the minidump of a renderer that was killed.
@@ -213,10 +228,8 @@ func crashChromium(t *testing.T, program string) string {
 			}
 			continue
 		}
-		for _, pattern := range []string{"*.dmp", "*/*.dmp", "*/*/*.dmp", "*/*/*/*.dmp"} {
-			if dumps, _ := filepath.Glob(filepath.Join(home, pattern)); len(dumps) > 0 {
-				return dumps[0]
-			}
+		if dumps, _ := filepath.Glob(filepath.Join(home, "pending", "*.dmp")); len(dumps) > 0 {
+			return dumps[0]
 		}
 	}
 	t.Fatalf("no dump; killed a renderer: %v", killed)
