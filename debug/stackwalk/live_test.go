@@ -224,7 +224,8 @@ func crashChromium(t *testing.T, program string) string {
 		if !killed {
 			if renderer := childOf(cmd.Process.Pid, "--type=renderer"); renderer > 0 {
 				time.Sleep(2 * time.Second) // until the script runs
-				killed = syscall.Kill(renderer, syscall.SIGSEGV) == nil
+				process, err := os.FindProcess(renderer)
+				killed = err == nil && process.Signal(syscall.SIGSEGV) == nil
 			}
 			continue
 		}
