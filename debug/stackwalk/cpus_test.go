@@ -75,7 +75,7 @@ func TestOtherCPUs(t *testing.T) {
 				t.Fatal(err)
 			}
 			theirs := map[string]any{}
-			leaves(theirs, "", v)
+			leaves(theirs, "", v, longest)
 			for path, a := range theirs {
 				if b := lookup(ours, path); a != b {
 					t.Errorf("%s: %v, theirs %v", path, b, a)
