@@ -1,6 +1,9 @@
 package demangle
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // msvcStyle is how a name is written.
 type msvcStyle uint8
@@ -61,7 +64,7 @@ func (w *msvcPrinter) symbol(s *msvcSymbol) {
 		if w.style == msvcFull && s.fn.elem != nil {
 			w.afterType(s.fn.elem)
 		}
-	case s.typ != nil && (w.style == msvcFull || s.storage == "" && s.name[0].text[0] == '`'):
+	case s.typ != nil && (w.style == msvcFull || s.storage == "" && strings.HasPrefix(s.name[0].text, "`")):
 		if w.style == msvcFull {
 			w.text(s.storage)
 		}
