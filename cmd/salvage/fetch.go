@@ -35,9 +35,10 @@ type symbolServers struct {
 
 // fetched is the answer to whoever asked first for a file; the others wait for it.
 type fetched struct {
-	once sync.Once
-	file debugFile
-	err  error // of kind errs.NotFound if no server has it
+	once   sync.Once
+	file   debugFile
+	cached string // path in the cache, if it was there
+	err    error  // of kind errs.NotFound if no server has it
 }
 
 const (
@@ -48,42 +49,44 @@ const (
 	infoPrefix = "INFO URL "
 )
 
-// get returns the .sym file of a module, from the cache or from a server. It is asked for once in a process.
-func (s *symbolServers) get(p *fileProvider, m *minidump.Module, name string, id debugid.ID) (debugFile, error) {
+// get returns the .sym file of a module, from the cache, where it is then, or from a server. It is asked for once in a
+// process.
+func (s *symbolServers) get(p *fileProvider, m *minidump.Module, name string, id debugid.ID) (f debugFile, cached string, err error) {
 	path := []string{name, id.Breakpad(), symName(name)}
 	key := strings.Join(path, "/")
 	s.mu.Lock()
-	f := s.files[key]
-	if f == nil {
-		f = new(fetched)
-		s.files[key] = f
+	got := s.files[key]
+	if got == nil {
+		got = new(fetched)
+		s.files[key] = got
 	}
 	s.mu.Unlock()
-	f.once.Do(func() {
+	got.once.Do(func() {
 		cached := filepath.Join(s.cache, filepath.Join(path...))
-		if f.file, f.err = p.open(cached, id); f.err == nil {
+		if got.file, got.err = p.open(cached, id); got.err == nil {
+			got.cached = cached
 			s.log.say("debug", "symbols of %s are in the cache", name)
 			return
 		}
-		if !errors.Is(f.err, errs.NotFound) { // a file that cannot be used is told of, unless a server has a better one
-			s.log.say("warn", "the cache has something else: %v", f.err)
+		if !errors.Is(got.err, errs.NotFound) { // a file that cannot be used is told of, unless a server has a better one
+			s.log.say("warn", "the cache has something else: %v", got.err)
 		}
 		query := "?code_file=" + url.QueryEscape(leafName(m.Name)) + "&code_id=" + url.QueryEscape(string(m.CodeID))
 		for _, server := range s.urls {
 			from := server.JoinPath(url.PathEscape(path[0]), path[1], url.PathEscape(path[2])).String() + query
 			var err error
-			if f.file, err = s.fetch(p, from, cached, id); err == nil {
-				f.err = nil
+			if got.file, err = s.fetch(p, from, cached, id); err == nil {
+				got.err = nil
 				s.log.say("info", "symbols of %s came from %s", name, from)
 				return
 			}
 			s.log.say("warn", "%v", err)
 			if !errors.Is(err, errs.NotFound) {
-				f.err = err
+				got.err = err
 			}
 		}
 	})
-	return f.file, f.err
+	return got.file, got.cached, got.err
 }
 
 // fetch gets a file and moves it into the cache. A cache that cannot be written to is no failure.

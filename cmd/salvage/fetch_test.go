@@ -131,6 +131,81 @@ func TestSocorro(t *testing.T) {
 		}
 	}
 	same("from the cache", ours("ours"), first)
+	// The second time lookup files were made; whatever becomes of them the report stays the same.
+	sym := filepath.Join(dir, "ours", "test_app.pdb/5A9832E5287241C1838ED98914E9B7FF1/test_app.sym")
+	kept := func() string {
+		t.Helper()
+		var text string
+		for _, suffix := range []string{symcacheSuffix, cficacheSuffix} {
+			data, err := os.ReadFile(sym + suffix)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text += string(data)
+		}
+		return text
+	}
+	whole := kept()
+	same("from lookup files", ours("ours"), first)
+	for what, change := range map[string]func() error{
+		"cut":      func() error { return os.Truncate(sym+symcacheSuffix, 100) },
+		"rules":    func() error { return os.WriteFile(sym+cficacheSuffix, []byte("x"), 0o644) },
+		"gone":     func() error { return os.Remove(sym + cficacheSuffix) },
+		"another's": func() error {
+			all, _ := filepath.Glob(filepath.Join(dir, "ours", "*", "*", "*"+symcacheSuffix))
+			all = slices.DeleteFunc(all, func(path string) bool { return path == sym+symcacheSuffix })
+			data, err := os.ReadFile(all[0])
+			return errors.Join(err, os.WriteFile(sym+symcacheSuffix, data, 0o644))
+		},
+		"swapped":  func() error { return os.Rename(sym+cficacheSuffix, sym+symcacheSuffix) },
+	} {
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		same(what, ours("ours"), first)
+		if kept() != whole {
+			t.Errorf("%s: not made again", what)
+		}
+	}
+	// They are what is read: of another module's none, and of a file that is partly bad none is made.
+	data, err := os.ReadFile(sym)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, suffix := range []string{symcacheSuffix, cficacheSuffix} {
+		if err := os.Remove(sym + suffix); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(sym, bytes.ReplaceAll(data, []byte(" main"), []byte(" niam")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if name := func() any {
+		return ours("ours")["crashing_thread"].(map[string]any)["frames"].([]any)[1].(map[string]any)["function"]
+	}; name() != "niam" {
+		t.Errorf("other symbols: %v", name())
+	}
+	if err := errors.Join(os.WriteFile(sym, data, 0o644), os.Chtimes(sym, time.Now(), time.Now().Add(time.Minute))); err != nil {
+		t.Fatal(err)
+	}
+	same("symbols newer than lookup files", ours("ours"), first)
+	for _, suffix := range []string{symcacheSuffix, cficacheSuffix} {
+		if err := os.Remove(sym + suffix); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(sym, slices.Concat(data, []byte("FUNC zz\n")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if m := ours("ours")["modules"].([]any)[0].(map[string]any); m["corrupt_symbols"] != true {
+		t.Errorf("a bad line: %v", m)
+	}
+	if _, err := os.Stat(sym + symcacheSuffix); err == nil {
+		t.Error("lookup files of a bad one")
+	}
+	if err := os.WriteFile(sym, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	if again := server.requests(); len(again) > 0 {
 		t.Errorf("asked again for %q", again)
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -51,6 +52,7 @@ type moduleSymbols struct {
 	loaded bool
 	part   pages // that names and rules are known of; nil: all
 	found  []debugFile
+	cached string // path of the only one found, where its lookup files may be kept
 	moduleTables
 	state stackwalk.Symbols
 }
@@ -202,6 +204,14 @@ func (p *fileProvider) at(m *minidump.Module, addr uint64) moduleTables {
 // tables, rules from whatever has them.
 func (p *fileProvider) load(s *moduleSymbols) {
 	s.moduleTables = moduleTables{}
+	if s.cached != "" {
+		err := p.loadKept(s)
+		if err == nil {
+			return
+		}
+		p.servers.log.say("debug", "%s: no lookup files: %v", s.cached, err)
+		s.cached = ""
+	}
 	builders := make([]*cfi.Builder, len(s.found)) // with the rules that came with names
 	best := -1
 	for i, f := range s.found {
@@ -246,6 +256,88 @@ func (p *fileProvider) load(s *moduleSymbols) {
 	}
 }
 
+// loadKept opens the lookup files of a .sym in the download cache, which stand beside it, and makes them first if they are
+// not there or of no use: the file is asked for again, so it will be once more.
+func (p *fileProvider) loadKept(s *moduleSymbols) error {
+	f := s.found[0]
+	if err := p.openKept(s, f); err == nil {
+		return nil
+	}
+	cpu := cfi.CPUByName(f.Module.Arch)
+	if cpu == nil {
+		return fmt.Errorf("no rules are known for %s", f.Module.Arch)
+	}
+	b := cfi.NewBuilder(cpu, f.BigEndian())
+	err := writeFile(s.cached+symcacheSuffix, func(w io.Writer) error {
+		var rep object.Report
+		_, err := symcache.Build(p.ctx, w, &f.Module, f.symbols(p.ctx, nil, b, &rep), symcache.Options{})
+		if err == nil && rep.Lost > 0 {
+			return fmt.Errorf("%d records cannot be used", rep.Lost)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = writeFile(s.cached+cficacheSuffix, func(w io.Writer) error {
+		_, err := b.Write(w, f.Module.ID)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return p.openKept(s, f)
+}
+
+const symcacheSuffix, cficacheSuffix = ".symcache", ".cficache"
+
+// openKept opens the lookup files of f, unless they are older than it.
+func (p *fileProvider) openKept(s *moduleSymbols, f debugFile) error {
+	original, err := os.Stat(s.cached)
+	if err != nil {
+		return err
+	}
+	open := func(suffix string) ([]byte, error) {
+		info, err := os.Stat(s.cached + suffix)
+		if err != nil {
+			return nil, err
+		}
+		if info.ModTime().Before(original.ModTime()) {
+			return nil, fmt.Errorf("%s is older", suffix)
+		}
+		m, err := openFile(s.cached + suffix)
+		if err != nil {
+			return nil, err
+		}
+		p.mu.Lock()
+		p.closers = append(p.closers, m.Close)
+		p.mu.Unlock()
+		return m.Data, nil
+	}
+	names, err := open(symcacheSuffix)
+	if err != nil {
+		return err
+	}
+	rules, err := open(cficacheSuffix)
+	if err != nil {
+		return err
+	}
+	c, err := symcache.Parse(names)
+	if err != nil {
+		return err
+	}
+	r, err := cfi.Parse(rules)
+	if err != nil {
+		return err
+	}
+	if c.Module().ID != f.Module.ID || r.ID() != f.Module.ID {
+		return errors.New("lookup files of another module")
+	}
+	s.moduleTables = moduleTables{c, r}
+	s.part, s.state.Loaded, s.state.URL = nil, true, infoURL(f.file.Data)
+	return nil
+}
+
 // find looks for the files of a module: those given, those of this system, those in folders, those of servers.
 func (p *fileProvider) find(m *minidump.Module, s *moduleSymbols) {
 	name, id := debugFileName(m), m.DebugID
@@ -268,9 +360,9 @@ func (p *fileProvider) find(m *minidump.Module, s *moduleSymbols) {
 	p.complete(s.found) // what comes from a server says nothing of files here
 	if nameOfFile(name) {
 		if len(s.found) == 0 && p.servers != nil {
-			f, err := p.servers.get(p, m, name, id)
+			f, cached, err := p.servers.get(p, m, name, id)
 			if err == nil {
-				s.found, problems = append(s.found, f), nil
+				s.found, s.cached, problems = append(s.found, f), cached, nil
 			} else if problems = append(problems, err); errors.Is(err, errs.NotFound) {
 				problems = problems[:len(problems)-1]
 			}

@@ -63,7 +63,7 @@ func (o *stackwalkOptions) Options(s *config.Spec) {
 	flag(&o.arguments, "recover_function_args", "Guess the arguments of functions, on x86, by their names and the stack.")
 	flag(&o.local, "use_local_debuginfo", "Use this machine's binaries and debug files, if they are those of the dump.")
 	list(&o.urls, "symbols_url", "Address of a symbol server, as Tecken is one. The first of several that has a file gives it.")
-	text(&o.cache, "symbols_cache", "Folder to keep downloaded symbols in. Default rust-minidump-cache in the folder for temporary files.", config.String, "")
+	text(&o.cache, "symbols_cache", "Folder to keep downloaded symbols in, and beside those that are used again lookup files of them. Default rust-minidump-cache in the folder for temporary files.", config.String, "")
 	text(&o.tmp, "symbols_tmp", "Folder for downloads under way, on the file system of the cache. Default the folder for temporary files.", config.String, "")
 	config.Var(s, &o.timeout, "symbols_download_timeout_secs", config.Int, config.FlagOnly(), config.Default("1000"), config.Doc("Seconds a download may take."))
 	list(&o.paths, "symbols_path", "Folder or file to find symbols in, as those behind the minidump.")
