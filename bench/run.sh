@@ -165,7 +165,7 @@ footprint() { # size, memory after a minute of rest, start with an empty folder
 . "$here/symbols/rows.sh"
 . "$here/stackwalk/rows.sh"
 rows=("$@")
-[ ${#rows[@]} -gt 0 ] || rows=(sym first dwarf formats dumpsyms lookup addr2line walk submit v5 search metrics config footprint)
+[ ${#rows[@]} -gt 0 ] || rows=(sym first dwarf formats dumpsyms lookup addr2line walk warm submit v5 search metrics config footprint)
 echo "$(lscpu | sed -n 's/^Model name: *//p'), $(nproc) cores, $(free -g | awk '/^Mem/{print $2}') GB, $(date +%F)"
 for row in "${rows[@]}"; do
 	echo "== $row"
