@@ -1,19 +1,20 @@
 # Rows about debug files, symbol files and lookup files; run.sh reads this.
 
 big_sym() { make big.sym "$bin/gen" sym -bytes 600000000; }
-# The largest debug file of Debian's ceph-mon-dbg, C++ with DWARF 5 in compressed sections, and the same inflated.
+# The largest debug files of Debian's ceph-mon-dbg and ceph-osd-dbg, C++ with DWARF 5 in compressed sections.
 ceph() {
-	[ -e "$CORPUS/ceph.debug" ] || (
-		dir=$(mktemp -d)
-		cd "$dir"
-		apt-get download -qq ceph-mon-dbg
-		dpkg-deb -x ./*.deb .
-		mv "$(find . -name '*.debug' -printf '%s %p\n' | sort -n | tail -n1 | cut -d' ' -f2-)" "$CORPUS/ceph.debug"
-		rm -r "$dir"
-	)
-	[ -e "$CORPUS/ceph.symcache" ] || "$SALVAGE" symcache build "$CORPUS/ceph.debug" -o "$CORPUS/ceph.symcache"
+	for part in mon osd; do
+		[ -e "$CORPUS/ceph-$part.debug" ] || (
+			dir=$(mktemp -d)
+			cd "$dir"
+			apt-get download -qq "ceph-$part-dbg"
+			dpkg-deb -x ./*.deb .
+			mv "$(find . -name '*.debug' -printf '%s %p\n' | sort -n | tail -n1 | cut -d' ' -f2-)" "$CORPUS/ceph-$part.debug"
+			rm -r "$dir"
+		)
+	done
+	"$SALVAGE" symcache build "$CORPUS/ceph-mon.debug" -o "$CORPUS/ceph-mon.symcache"
 }
-
 # SQLite 3.45, as one file of C, in the debug formats of three systems, with 40,000 inlined calls.
 sqlite() {
 	[ -e "$CORPUS/sqlite/done" ] || (
@@ -54,7 +55,10 @@ convert() { # FILE: to symcache
 	sizes "$1"
 }
 sym() { tools; symbolic; big_sym; convert big.sym; } # .sym to symcache
-dwarf() { tools; symbolic; ceph; convert ceph.debug; } # DWARF 5 to symcache
+dwarf() { # DWARF 5 to symcache
+	tools; symbolic; ceph
+	for f in ceph-mon.debug ceph-osd.debug; do convert "$f"; done
+}
 formats() { # others
 	tools; symbolic; sqlite; vmlinux
 	for f in vmlinux salvage-go sqlite/sqlite.pdb sqlite/sqlite-dwarf.dll sqlite/sqlite.dSYM/Contents/Resources/DWARF/sqlite.dylib; do convert "$f"; done
@@ -66,14 +70,14 @@ first() { # .sym to the first answer of a cold process; symbolic has to make a s
 }
 dumpsyms() { # DWARF 5 to .sym, with inlined calls
 	tools; ceph; crate "$DUMP_SYMS" dump_syms 2.3.9
-	"$bin/pair" -n "$n" "salvage=$SALVAGE dump-syms --inlines $CORPUS/ceph.debug -o $OUT/s.sym" "dump_syms=$DUMP_SYMS --inlines $CORPUS/ceph.debug -o $OUT/p.sym"
+	"$bin/pair" -n "$n" "salvage=$SALVAGE dump-syms --inlines $CORPUS/ceph-mon.debug -o $OUT/s.sym" "dump_syms=$DUMP_SYMS --inlines $CORPUS/ceph-mon.debug -o $OUT/p.sym"
 	(cd "$OUT" && stat -c '%s %n' s.sym p.sym)
 }
 sizes() { (cd "$CORPUS" && stat -Lc '%s %n' "$1" && cd "$OUT" && stat -c '%s %n' s.cache p.cache); }
 
 lookup() { # a million addresses in each of two files
 	tools; symbolic; big_sym; ceph
-	for f in ceph.debug big.sym; do
+	for f in ceph-mon.debug big.sym; do
 		"$SALVAGE" symcache build "$CORPUS/$f" -o "$OUT/s.cache"
 		"$SYMBOLIC" symcache "$CORPUS/$f" "$OUT/p.cache"
 		"$bin/gen" addresses -n 1000000 "$OUT/s.cache" >"$OUT/addresses"
@@ -85,12 +89,12 @@ lookup() { # a million addresses in each of two files
 addr2line() { # 100,000 addresses on standard input
 	tools; ceph
 	crate "$ADDR2LINE" addr2line 0.27.1 --features bin
-	"$bin/gen" addresses -n 100000 -base "$CORPUS/ceph.symcache" >"$OUT/addresses"
-	ask="-e $CORPUS/ceph.debug -f -i"
+	"$bin/gen" addresses -n 100000 -base "$CORPUS/ceph-mon.symcache" >"$OUT/addresses"
+	ask="-e $CORPUS/ceph-mon.debug -f -i"
 	"$bin/pair" -n "$n" "salvage=$SALVAGE addr2line $ask <$OUT/addresses >$OUT/a.salvage" \
 		"llvm=llvm-addr2line $ask <$OUT/addresses >$OUT/a.llvm" \
 		"gimli=$ADDR2LINE $ask <$OUT/addresses >$OUT/a.gimli"
-	"$bin/pair" -n "$n" -only "wall s" "symcache=$SALVAGE addr2line -e $CORPUS/ceph.symcache -f -i <$OUT/addresses >$OUT/a.symcache" \
+	"$bin/pair" -n "$n" -only "wall s" "symcache=$SALVAGE addr2line -e $CORPUS/ceph-mon.symcache -f -i <$OUT/addresses >$OUT/a.symcache" \
 		"debugfile=$SALVAGE addr2line $ask <$OUT/addresses >$OUT/a.salvage"
 	sed -i 's/ (discriminator [0-9]*)$//' "$OUT/a.llvm" # Salvage knows none yet
 	for peer in llvm gimli symcache; do
