@@ -40,6 +40,7 @@ type fileProvider struct {
 
 	asked map[*minidump.Module]*pages // nil: not known
 
+	making  sync.Mutex // held while a lookup file is made
 	mu      sync.Mutex
 	closers []func() error
 	paths   map[*object.Object]string // of files whose companions were not looked for
@@ -267,6 +268,8 @@ func (p *fileProvider) loadKept(s *moduleSymbols) error {
 	if cpu == nil {
 		return fmt.Errorf("no rules are known for %s", f.Module.Arch)
 	}
+	p.making.Lock() // each uses all cores, and memory
+	defer p.making.Unlock()
 	b := cfi.NewBuilder(cpu, f.BigEndian())
 	err := writeFile(s.cached+symcacheSuffix, func(w io.Writer) error {
 		var rep object.Report
