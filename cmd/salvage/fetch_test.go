@@ -148,16 +148,16 @@ func TestSocorro(t *testing.T) {
 	whole := kept()
 	same("from lookup files", ours("ours"), first)
 	for what, change := range map[string]func() error{
-		"cut":      func() error { return os.Truncate(sym+symcacheSuffix, 100) },
-		"rules":    func() error { return os.WriteFile(sym+cficacheSuffix, []byte("x"), 0o644) },
-		"gone":     func() error { return os.Remove(sym + cficacheSuffix) },
+		"cut":   func() error { return os.Truncate(sym+symcacheSuffix, 100) },
+		"rules": func() error { return os.WriteFile(sym+cficacheSuffix, []byte("x"), 0o644) },
+		"gone":  func() error { return os.Remove(sym + cficacheSuffix) },
 		"another's": func() error {
 			all, _ := filepath.Glob(filepath.Join(dir, "ours", "*", "*", "*"+symcacheSuffix))
 			all = slices.DeleteFunc(all, func(path string) bool { return path == sym+symcacheSuffix })
 			data, err := os.ReadFile(all[0])
 			return errors.Join(err, os.WriteFile(sym+symcacheSuffix, data, 0o644))
 		},
-		"swapped":  func() error { return os.Rename(sym+cficacheSuffix, sym+symcacheSuffix) },
+		"swapped": func() error { return os.Rename(sym+cficacheSuffix, sym+symcacheSuffix) },
 	} {
 		if err := change(); err != nil {
 			t.Fatal(err)
