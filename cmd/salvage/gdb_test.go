@@ -51,22 +51,29 @@ type gdbFrame struct {
 	line            int
 }
 
-// gdb hides calls inlined at the very instruction where it stopped, as a person who steps would want; after a single
-// step, here of an instruction that faults again, it shows all. Frames of tail calls it infers from debug
-// information; nothing of them is on the stack. Then it lets go of all threads, and the process meets its crash once
-// more, which Crashpad saves.
-const gdbScript = `
+// gdbFrames is a function of gdb's Python that prints the stack where the program stopped. Frames of tail calls are
+// left out: gdb infers them from debug information; nothing of them is on the stack.
+const gdbFrames = `
+import gdb
+def frames():
+    f = gdb.newest_frame()
+    while f is not None:
+        sal = f.find_sal()
+        if f.type() != gdb.TAILCALL_FRAME:
+            print("F|%x|%d|%s|%s|%d" % (f.pc(), f.type(), f.name() or "", sal.symtab.filename if sal.symtab else "", sal.line))
+        f = f.older()
+    gdb.flush()
+`
+
+// gdbScript prints the stack of a crash. gdb hides calls inlined at the very instruction where it stopped, as a person
+// who steps would want; after a single step, here of an instruction that faults again, it shows all. Then it lets go
+// of all threads, and the process meets its crash once more, which Crashpad saves.
+const gdbScript = gdbFrames + `
 import os, signal
 gdb.execute("run")
 if gdb.parse_and_eval("$_siginfo.si_signo") == 11:
     gdb.execute("stepi")
-f = gdb.newest_frame()
-while f is not None:
-    sal = f.find_sal()
-    if f.type() != gdb.TAILCALL_FRAME:
-        print("F|%x|%d|%s|%s|%d" % (f.pc(), f.type(), f.name() or "", sal.symtab.filename if sal.symtab else "", sal.line))
-    f = f.older()
-gdb.flush()
+frames()
 gdb.execute("handle SIGSEGV SIGABRT pass")
 process = gdb.selected_inferior().pid
 for line in open("/proc/%d/maps" % process):
@@ -93,19 +100,26 @@ func crashUnderGDB(t testing.TB, app, mode string) (dump []byte, frames []gdbFra
 		"-ex", "set startup-with-shell off", "-ex", "set backtrace past-main on", "-ex", "handle SIGUSR1 SIGURG nostop noprint pass",
 		"-ex", "handle SIGSEGV SIGABRT stop nopass", "-x", script, "--args")
 	for line := range strings.Lines(out) {
-		p := strings.Split(strings.TrimSpace(line), "|")
-		if len(p) != 6 || p[0] != "F" {
-			continue
+		if f, ok := parseGDBFrame(line); ok {
+			frames = append(frames, f)
 		}
-		pc, _ := strconv.ParseUint(p[1], 16, 64)
-		line, _ := strconv.Atoi(p[5])
-		kind, _ := strconv.Atoi(p[2])
-		frames = append(frames, gdbFrame{pc: pc, inlined: kind == 2, signal: kind == 4, name: p[3], file: p[4], line: line})
 	}
 	if len(frames) < 3 {
 		t.Fatalf("gdb has %d frames\n%s", len(frames), out)
 	}
 	return dump, frames
+}
+
+// parseGDBFrame reads a line of gdbFrames.
+func parseGDBFrame(line string) (f gdbFrame, ok bool) {
+	p := strings.Split(strings.TrimSpace(line), "|")
+	if len(p) != 6 || p[0] != "F" {
+		return f, false
+	}
+	pc, _ := strconv.ParseUint(p[1], 16, 64)
+	n, _ := strconv.Atoi(p[5])
+	kind, _ := strconv.Atoi(p[2])
+	return gdbFrame{pc: pc, inlined: kind == 2, signal: kind == 4, name: p[3], file: p[4], line: n}, true
 }
 
 // walkCrash walks the thread that crashed, with the symbols in some files.
@@ -144,8 +158,11 @@ func baseName(name string) string {
 		}
 	}
 	component, _, _ = strings.Cut(component, ".")
-	if component == "rust_begin_unwind" { // the name that the linker knows
+	switch component { // the name that the linker knows
+	case "rust_begin_unwind":
 		return "panic_handler"
+	case "__libc_start_main":
+		return "__libc_start_main_impl"
 	}
 	return component
 }
