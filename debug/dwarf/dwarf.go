@@ -54,7 +54,8 @@ type Options struct {
 	// function they were made of. Code that has lines but no function (assembly) gets its name from it.
 	Symbol func(addr uint64) Symbol
 	// Wanted says whether any of the addresses from addr on, ImageBase subtracted, will be asked for; nil: all. Lines
-	// and inlined calls without any may be left out, and names of functions. It must be safe for concurrent use.
+	// and inlined calls without any may be left out, and names of functions; a whole unit without any may be functions
+	// where it says it has code, and its damage goes untold. It must be safe for concurrent use.
 	Wanted  func(addr, size uint64) bool
 	Workers int // default GOMAXPROCS; the output does not depend on it
 	Companions

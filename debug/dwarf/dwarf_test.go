@@ -140,8 +140,10 @@ func FuzzSymbols(f *testing.F) {
 		s := dwarf.Sections{
 			Info: info, Abbrev: abbrev, Line: line, Str: str, LineStr: str, Ranges: ranges, RngLists: ranges, StrOffsets: indexed, Addr: indexed, BigEndian: big,
 		}
-		_, _ = list(dwarf.Symbols(context.Background(), &s, dwarf.Options{Workers: 1, Symbol: func(addr uint64) dwarf.Symbol {
-			return dwarf.Symbol{Name: []byte("s"), Low: addr &^ 15, High: addr | 15}
-		}}, new(dwarf.Result)))
+		for _, wanted := range []func(addr, size uint64) bool{nil, func(addr, size uint64) bool { return addr&64+size > 64 }} {
+			_, _ = list(dwarf.Symbols(context.Background(), &s, dwarf.Options{Workers: 1, Wanted: wanted, Symbol: func(addr uint64) dwarf.Symbol {
+				return dwarf.Symbol{Name: []byte("s"), Low: addr &^ 15, High: addr | 15}
+			}}, new(dwarf.Result)))
+		}
 	})
 }

@@ -187,3 +187,68 @@ func TestWanted(t *testing.T) {
 		t.Errorf("%s%v", got, err)
 	}
 }
+
+// A unit that nobody asks about is functions where it says it has code. It is walked where it does not say that, and
+// where a symbol that is asked about has code in it; names in it are found.
+func TestUnasked(t *testing.T) {
+	abbrev := []byte{
+		1, 0x11, 1, 0x11, 0x01, 0x12, 0x06, 0, 0,
+		2, 0x2e, 0, 0x03, 0x08, 0x11, 0x01, 0x12, 0x06, 0, 0,
+		3, 0x11, 1, 0x55, 0x17, 0, 0,
+		4, 0x2e, 0, 0x47, 0x10, 0x11, 0x01, 0x12, 0x06, 0, 0,
+		0,
+	}
+	a := function(word(addr([]byte{1}, 0x1000), 0x40), 0x1010, 8)
+	s := unitOf(abbrev, append(a, 0))
+	b := word(addr(word([]byte{3, 0, 0, 0, 0, 4}, 11+1+8+4), 0x2000), 8)
+	s.Info = append(s.Info, unitOf(nil, append(b, 0)).Info...)
+	for _, at := range []uint64{0x2000, 0x2010, 0x3000, 0x3010, 0, 0} {
+		s.Ranges = addr(s.Ranges, at)
+	}
+	line := func(place, name string) string {
+		return fmt.Sprintf("%s %s unknown, 0 lines, 0 inlines\n", place, name)
+	}
+	placeA, placeB := line("800+40", ""), line("1800+10", "")+line("2800+10", "")
+	walkedA, walkedB := line("810+8", ""), line("1800+8", "")
+	symbol := func(at uint64) dwarf.Symbol {
+		for _, s := range []dwarf.Symbol{{Low: 0xff0, High: 0x1008}, {Low: 0x1040, High: 0x1048}, {Low: 0x2008, High: 0x2018}} {
+			if s.Low <= at && at < s.High {
+				s.Name = []byte("s")
+				return s
+			}
+		}
+		return dwarf.Symbol{Low: 0x900, High: 0x900}
+	}
+	for _, tt := range []struct {
+		asked        uint64
+		plain, table string // what comes without a symbol table and with one
+	}{
+		{0x900, placeA + placeB, placeA + placeB},
+		{0xfef, placeA + placeB, placeA + placeB},
+		{0xff0, placeA + placeB, walkedA + placeB},
+		{0xfff, placeA + placeB, walkedA + placeB},
+		{0x1000, walkedA + placeB, walkedA + placeB},
+		{0x1017, line("810+8", "f") + placeB, line("810+8", "f") + placeB},
+		{0x103f, walkedA + placeB, walkedA + placeB},
+		{0x1040, placeA + placeB, placeA + placeB},
+		{0x1047, placeA + placeB, placeA + placeB},
+		{0x1fff, placeA + placeB, placeA + placeB},
+		{0x2007, placeA + line("1800+8", "f"), placeA + line("1800+8", "f")},
+		{0x2010, placeA + placeB, placeA + walkedB},
+		{0x2017, placeA + placeB, placeA + walkedB},
+		{0x2018, placeA + placeB, placeA + placeB},
+		{0x300f, placeA + walkedB, placeA + walkedB},
+	} {
+		wanted := func(at, size uint64) bool { return at <= tt.asked-0x800 && tt.asked-0x800-at < size }
+		for _, o := range []dwarf.Options{{}, {Symbol: symbol}} {
+			want := tt.plain
+			if o.Symbol != nil {
+				want = tt.table
+			}
+			o.ImageBase, o.Wanted = 0x800, wanted
+			if got, err := list(dwarf.Symbols(t.Context(), s, o, new(dwarf.Result))); got != want || err != nil {
+				t.Errorf("%#x, symbols %v:\n%swant\n%s%v", tt.asked, o.Symbol != nil, got, want, err)
+			}
+		}
+	}
+}

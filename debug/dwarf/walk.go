@@ -60,14 +60,19 @@ func (w *walker) fail(reason string) {
 
 // unit walks one unit.
 func (w *walker) unit(ctx context.Context, u *unit) unitResult {
+	w.failed, w.hasRows, w.done, w.rowWork, w.missingAlt = "", false, nil, 0, false
+	if len(w.names) > 1<<16 { // mostly of use inside one unit
+		clear(w.names)
+	}
+	if w.r.opts.Wanted != nil && u.abbrevs != nil {
+		if b := w.unasked(u); b != nil {
+			return unitResult{batches: []*symbols.Batch{b}}
+		}
+	}
 	where := fmt.Sprintf("unit at %#x", u.off)
 	if u.split != nil {
 		u = u.split
 		where = fmt.Sprintf("split unit %016x", u.id)
-	}
-	w.failed, w.hasRows, w.done, w.rowWork, w.missingAlt = "", false, nil, 0, false
-	if len(w.names) > 1<<16 { // mostly of use inside one unit
-		clear(w.names)
 	}
 	w.open, w.pending, w.rangeBuf, w.covered = w.open[:0], w.pending[:0], w.rangeBuf[:0], w.covered[:0]
 	if u.abbrevs == nil || u.kind == utType || u.kind == utSplitType {
@@ -91,6 +96,36 @@ func (w *walker) unit(ctx context.Context, u *unit) unitResult {
 		res.problem = &debug.Problem{Where: where, Kind: "unit read in part", Detail: w.failed}
 	}
 	return res
+}
+
+// unasked returns functions without names in place of a unit that nobody asks about: they hide of the symbol table what
+// its own do. Nil: some may be asked about, or the unit does not say where its code is.
+func (w *walker) unasked(u *unit) *symbols.Batch {
+	c := u.f.cursor(u.info, ".debug_info")
+	c.Skip(u.first)
+	readEntry(&c, u, &w.entry)
+	w.rangeBuf = w.ranges(u, &w.entry, w.rangeBuf[:0])
+	for _, r := range w.rangeBuf {
+		low, high := r.low, r.high
+		if w.r.opts.Symbol != nil { // all of a symbol is asked about where a part is
+			for _, at := range [...]uint64{r.low, r.high - 1} {
+				if s := w.r.opts.Symbol(at); s.Name != nil {
+					low, high = min(low, s.Low), max(high, s.High)
+				}
+			}
+		}
+		if w.wanted(low, high) {
+			return nil
+		}
+	}
+	if len(w.rangeBuf) == 0 {
+		return nil
+	}
+	b := symbols.NewBatch(w.strings)
+	for _, r := range w.rangeBuf {
+		b.Functions = append(b.Functions, symbols.Function{Addr: r.low - w.r.opts.ImageBase, Size: r.high - r.low})
+	}
+	return b
 }
 
 func (w *walker) children(ctx context.Context, u *unit) {
