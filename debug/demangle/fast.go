@@ -2,21 +2,38 @@ package demangle
 
 import "strings"
 
-// fast reads the C++ names that most are: of functions whose scopes and parameters are classes, templates of types
-// and numbers, and pointers and references to those. Its text is what the library makes of them for Plain, in one
+// fast reads the C++ names that most are: of functions whose scopes and parameters are classes, templates of types,
+// packs and numbers, functions, arrays, and pointers and references to those. Its text is what the library makes of them for Plain, in one
 // pass without a tree; of all else it says false.
 type fast struct {
 	rest   string
 	bad    bool
 	depth  int
-	size   int      // of all text made
-	subs   []string // what S_, S0_ … mean
-	params []string // what T_, T0_ … mean
+	size   int       // of all text made
+	subs   []string  // what S_, S0_ … mean; empty if it is of use only where a pack is spread
+	params []fastArg // what T_, T0_ … mean
+}
+
+// fastArg is a type or number, or a pack of them.
+type fastArg struct {
+	text string
+	pack []string // not nil if it is one
+}
+
+// mark stands in the text of the type of a function or an array where what points to it goes, behind a space if
+// nothing does yet. It is taken out where the text is complete.
+const mark = "\x01"
+
+func unmarked(t string) string {
+	if i := strings.IndexByte(t, mark[0]); i >= 0 {
+		return t[:i] + t[i+1:]
+	}
+	return t
 }
 
 const (
 	fastDepth = 64
-	fastSize  = 1 << 15 // of text, what is built from other text included
+	fastSize  = 1 << maxOutput // of text, what is built from other text included
 )
 
 func fastPlain(mangled string) (string, bool) {
@@ -27,7 +44,7 @@ func fastPlain(mangled string) (string, bool) {
 	p := fast{rest: rest, subs: make([]string, 0, 16)}
 	for _, special := range fastSpecial {
 		if p.eat(special.code) {
-			name := special.text + p.typ()
+			name := special.text + unmarked(p.typ())
 			return name, !p.bad && p.rest == ""
 		}
 	}
@@ -37,25 +54,40 @@ func fastPlain(mangled string) (string, bool) {
 	}
 	if last.args != nil {
 		p.params = last.args
-		p.typ() // returned
+		if !last.structor {
+			p.typ() // returned
+		}
 	}
-	if p.rest == "v" {
-		return name + "()" + quals, !p.bad
+	text := name + p.parameters() + quals
+	return text, !p.bad && p.rest == "" && !strings.Contains(text, mark)
+}
+
+// parameters reads those of a function.
+func (p *fast) parameters() string {
+	if p.eat("v") {
+		return "()"
 	}
-	out := make([]byte, 0, 2*len(mangled)+len(name))
-	out = append(append(out, name...), '(')
-	for n := 0; p.rest != "" && !p.bad; n++ {
-		if n > 0 {
+	out := append(make([]byte, 0, 2*len(p.rest)), '(')
+	put := func(t string) {
+		if len(out) > 1 {
 			out = append(out, ", "...)
+		}
+		out = append(out, unmarked(t)...)
+	}
+	for p.rest != "" && p.peek() != 'E' {
+		if p.eat("Dp") {
+			for _, t := range p.spread() {
+				put(t)
+			}
+			continue
 		}
 		t := p.typ()
 		if t == "void" {
 			p.fail()
 		}
-		out = append(out, t...)
+		put(t)
 	}
-	out = append(append(out, ')'), quals...)
-	return string(out), !p.bad
+	return p.made(string(append(out, ')')))
 }
 
 var fastSpecial = []struct{ code, text string }{{"TV", "vtable for "}, {"TI", "typeinfo for "}, {"TS", "typeinfo name for "}}
@@ -63,7 +95,7 @@ var fastSpecial = []struct{ code, text string }{{"TV", "vtable for "}, {"TI", "t
 // fastPart is the last part of a name: what its constructor is called, and its template arguments, if any.
 type fastPart struct {
 	base     string
-	args     []string
+	args     []fastArg
 	structor bool
 }
 
@@ -102,7 +134,7 @@ func (p *fast) source() string {
 	s := p.rest[:n]
 	if p.rest = p.rest[n:]; s == "_GLOBAL__N_1" {
 		return "(anonymous namespace)"
-	} else if strings.HasPrefix(s, "_GLOBAL_") || strings.ContainsAny(s, "<>&*:, ") {
+	} else if strings.HasPrefix(s, "_GLOBAL_") || strings.ContainsAny(s, "<>&*:, "+mark) {
 		return p.fail()
 	}
 	return s
@@ -182,28 +214,31 @@ func (p *fast) nested(function bool) (text string, last fastPart, quals string) 
 				}
 			}
 			sub = true
-		case c == 'I' && n > 0 && last.args == nil && !last.structor:
+		case c == 'I' && n > 0 && last.args == nil:
 			last.args = p.args()
 			text = p.template(text, last.args)
 		case (c == 'C' || c == 'D') && len(p.rest) > 1 && digit(p.rest[1]) && n > 0 && last.base != "" && function:
 			if c == 'D' {
 				scope += "~"
 			}
+			p.rest = p.rest[2:]
 			text = p.made(scope + last.base)
 			last = fastPart{base: last.base, structor: true}
-			p.rest = p.rest[2:]
 		default:
 			op := ""
-			if len(p.rest) > 2 && function && n > 0 && p.rest[2] == 'E' {
+			if len(p.rest) > 2 && function && n > 0 {
 				op = fastOperators[p.rest[:2]]
+			}
+			if op != "" && p.rest[2] != 'E' && (p.rest[2] != 'I' || strings.HasSuffix(op, "<")) {
+				op = ""
 			}
 			if op == "" {
 				p.fail()
 				return
 			}
+			p.rest = p.rest[2:]
 			text = p.made(scope + "operator" + op)
 			last = fastPart{}
-			p.rest = p.rest[2:]
 		}
 	}
 	if !function {
@@ -243,21 +278,33 @@ func baseOf(text string) string {
 }
 
 // template writes arguments behind a name.
-func (p *fast) template(text string, args []string) string {
+func (p *fast) template(text string, args []fastArg) string {
 	n := len(text) + 3
 	for _, a := range args {
-		n += len(a) + 2
+		n += len(a.text) + 2
+		for _, t := range a.pack {
+			n += len(t) + 2
+		}
 	}
 	if p.size += n; p.size > fastSize {
 		return p.fail()
 	}
 	out := make([]byte, 0, n)
 	out = append(append(out, text...), '<')
-	for i, a := range args {
-		if i > 0 {
+	first := len(out)
+	put := func(t string) {
+		if len(out) > first {
 			out = append(out, ", "...)
 		}
-		out = append(out, a...)
+		out = append(out, unmarked(t)...)
+	}
+	for _, a := range args {
+		if a.pack == nil {
+			put(a.text)
+		}
+		for _, t := range a.pack {
+			put(t)
+		}
 	}
 	if out[len(out)-1] == '>' {
 		out = append(out, ' ')
@@ -265,20 +312,64 @@ func (p *fast) template(text string, args []string) string {
 	return string(append(out, '>'))
 }
 
-func (p *fast) args() []string {
+func (p *fast) args() []fastArg {
 	p.eat("I")
-	args := make([]string, 0, 4)
+	args := make([]fastArg, 0, 4)
 	for !p.bad && !p.eat("E") {
-		if p.eat("L") {
-			args = append(args, p.literal())
-		} else {
-			args = append(args, p.typ())
+		switch {
+		case p.eat("J"):
+			pack := []string{}
+			for !p.bad && !p.eat("E") {
+				if p.eat("Dp") {
+					pack = append(pack, p.spread()...)
+				} else {
+					pack = append(pack, p.arg())
+				}
+			}
+			args = append(args, fastArg{pack: pack})
+		case p.eat("Dp"):
+			args = append(args, fastArg{pack: p.spread()})
+		default:
+			args = append(args, fastArg{text: p.arg()})
 		}
 	}
 	if len(args) == 0 {
 		p.fail()
 	}
 	return args
+}
+
+func (p *fast) arg() string {
+	if p.eat("L") {
+		return p.literal()
+	}
+	return p.typ()
+}
+
+// spread reads a pack, or pointers or references to what is in one, and returns a type for each.
+func (p *fast) spread() []string {
+	rest := strings.TrimLeft(p.rest, "OPRK")
+	outer := p.rest[:len(p.rest)-len(rest)]
+	if p.rest = rest; !p.eat("T") || len(outer) > fastDepth || strings.Contains(outer, "KK") {
+		p.fail()
+		return nil
+	}
+	i := p.index(len(p.params))
+	if i < 0 || p.params[i].pack == nil {
+		p.fail()
+		return nil
+	}
+	types := make([]string, len(p.params[i].pack)) // not nil
+	for k, t := range p.params[i].pack {
+		for j := len(outer) - 1; j >= 0; j-- {
+			t = p.pointer(outer[j], t)
+		}
+		types[k] = t
+	}
+	for range len(outer) + 2 {
+		p.add("")
+	}
+	return types
 }
 
 // literal reads a number: of a built-in type, or of an enumeration.
@@ -288,7 +379,7 @@ func (p *fast) literal() string {
 		suffix = [...]string{"", "u", "l", "ul", "ll", "ull", "b"}[i]
 		p.rest = p.rest[1:]
 	} else if c := p.peek(); c == 'N' || digit(c) || c == 'S' {
-		prefix = "(" + p.typ() + ")"
+		prefix = "(" + unmarked(p.typ()) + ")"
 	} else {
 		return p.fail()
 	}
@@ -320,11 +411,14 @@ func (p *fast) substitution() string {
 		return "std::allocator"
 	}
 	p.eat("S")
-	return p.index(p.subs)
+	if i := p.index(len(p.subs)); i >= 0 && p.subs[i] != "" {
+		return p.subs[i]
+	}
+	return p.fail()
 }
 
-// index reads what says which one of a list.
-func (p *fast) index(list []string) string {
+// index reads a number below limit as S_ and T_ have it; it is -1 if it is none.
+func (p *fast) index(limit int) int {
 	n := 0
 	for i := 0; !p.eat("_"); i++ {
 		c := p.peek()
@@ -334,19 +428,22 @@ func (p *fast) index(list []string) string {
 		case 'A' <= c && c <= 'Z':
 			n = 36*n + int(c-'A') + 10
 		default:
-			return p.fail()
+			p.fail()
+			return -1
 		}
 		if p.rest = p.rest[1:]; i > 2 {
-			return p.fail()
+			p.fail()
+			return -1
 		}
 		if strings.HasPrefix(p.rest, "_") {
 			n++
 		}
 	}
-	if n >= len(list) {
-		return p.fail()
+	if n >= limit {
+		p.fail()
+		return -1
 	}
-	return list[n]
+	return n
 }
 
 var fastBuiltins = [...]string{
@@ -369,11 +466,33 @@ func (p *fast) typ() string {
 		return fastBuiltins[c-'a']
 	case c == 'P' || c == 'R' || c == 'O' || c == 'K':
 		p.rest = p.rest[1:]
-		t := p.typ()
-		if strings.HasSuffix(t, "&") || c == 'K' && strings.HasSuffix(t, " const") {
-			return p.fail() // they collapse
+		if c == 'K' && p.peek() == 'K' {
+			return p.fail() // the library says it twice
 		}
-		t = p.made(t + [...]string{" const", "&&", "*", "&"}[strings.IndexByte("KOPR", c)])
+		t := p.pointer(c, p.typ())
+		p.add(t)
+		return t
+	case c == 'F':
+		p.rest = p.rest[1:]
+		t := p.typ()
+		t = p.made(t + " " + mark + p.parameters())
+		if strings.Count(t, mark) > 1 || !p.eat("E") {
+			return p.fail()
+		}
+		p.add(t)
+		return t
+	case c == 'A':
+		n := strings.IndexByte(p.rest, '_')
+		if n < 2 || strings.Trim(p.rest[1:n], "0123456789") != "" {
+			return p.fail()
+		}
+		size := p.rest[1:n]
+		p.rest = p.rest[n+1:]
+		t := p.typ()
+		if strings.Contains(t, mark) {
+			return p.fail()
+		}
+		t = p.made(t + " " + mark + "[" + size + "]")
 		p.add(t)
 		return t
 	case c == 'N' || digit(c) || strings.HasPrefix(p.rest, "St"):
@@ -381,10 +500,11 @@ func (p *fast) typ() string {
 		return t
 	case c == 'T':
 		p.rest = p.rest[1:]
-		t := p.index(p.params)
-		if p.peek() == 'I' {
+		i := p.index(len(p.params))
+		if i < 0 || p.params[i].pack != nil || p.peek() == 'I' {
 			return p.fail()
 		}
+		t := p.params[i].text
 		p.add(t)
 		return t
 	case c == 'S':
@@ -398,4 +518,32 @@ func (p *fast) typ() string {
 		return t
 	}
 	return p.fail()
+}
+
+// pointer returns the type that points or refers to t, or is the constant one: c is the letter that says which.
+func (p *fast) pointer(c byte, t string) string {
+	sign := [...]string{" const", "&&", "*", "&"}[strings.IndexByte("KOPR", c)]
+	head, tail := t, ""
+	if i := strings.IndexByte(t, mark[0]); i >= 0 {
+		head, tail = t[:i], t[i:]
+	}
+	bare := strings.HasSuffix(head, " ")
+	switch {
+	case strings.HasSuffix(head, "&") && (c == 'R' || c == 'O'): // they collapse
+		if c == 'R' {
+			head = strings.TrimRight(head, "&") + "&"
+		}
+		return p.made(head + tail)
+	case c == 'K' && strings.HasSuffix(head, " const"):
+		return t
+	case c == 'K' && bare && tail[1] == '[' && !strings.HasSuffix(head, " const "):
+		return p.made(head + "const " + tail)
+	case strings.HasSuffix(head, "&") || c == 'K' && bare:
+		return p.fail()
+	case bare && tail[1] == '[':
+		return p.made(head + "(" + sign + mark + ") " + tail[1:])
+	case bare:
+		return p.made(head + "(" + sign + mark + ")" + tail[1:])
+	}
+	return p.made(head + sign + tail)
 }
