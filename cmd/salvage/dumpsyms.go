@@ -116,7 +116,7 @@ func (p *program) dumpSyms(ctx context.Context, paths []string, o *dumpSymsOptio
 		}
 		paths = []string{path}
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(frugal))
+	defer debug.SetGCPercent(debug.SetGCPercent(4 * frugal)) // names are much garbage
 	var modules []*module
 	var failed error
 	fail := func(err error) {

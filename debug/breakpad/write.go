@@ -76,16 +76,14 @@ type Fallback struct {
 // is, unless there are INLINE records, and of functions at one address all but one. Where c was built of sources
 // that went through t.Note, FUNC and PUBLIC say with m that there are others.
 func Write(w io.Writer, c *symcache.Cache, t *Text) error {
-	x := writer{c: c, t: t, out: bufio.NewWriterSize(w, 1<<20), files: map[uint32]uint32{}, origins: map[uint32]uint32{}}
+	x := writer{c: c, t: t, out: bufio.NewWriterSize(w, 1<<20), files: map[uint32]uint32{}, origins: make([]uint32, c.NumFunctions())}
 	x.header()
 	x.index()
+	named := x.readNames()
 	x.pieces(func(p *piece) { x.number(p) })
+	named()
 	x.names()
-	x.pieces(func(p *piece) { x.piece(p) })
-	x.fallback(^uint64(0))
-	if t.End != "" && x.end > 0 {
-		x.record("PUBLIC", x.end, uint64(0), line(t.End))
-	}
+	x.texts()
 	return x.out.Flush()
 }
 
@@ -95,18 +93,14 @@ type writer struct {
 	out *bufio.Writer
 	buf []byte
 
-	files, origins         map[uint32]uint32 // ids of the cache to numbers of the file
-	fileNames, originNames []string
-	originNumbers          map[string]uint32
-	shared                 map[uint64]shared // by address, where there is more than one function or public
-	pending                []uint64          // of the fallback, ascending
-	end                    uint64            // of the last record that is written
-	named                  []name            // by the cache's id of the function
-
-	// Of a piece: the last range of each site, the sites by their first range, and all ranges.
-	sites  map[site]int
-	order  []siteRanges
-	ranges []siteRange
+	files     map[uint32]uint32 // ids of the cache to numbers of the file
+	fileNames []string
+	origins   []uint32          // the same of inlined functions; first 1 for those that are any
+	inlined   []uint32          // their ids, as they come
+	shared    map[uint64]shared // by address, where there is more than one function or public
+	pending   []uint64          // of the fallback, ascending
+	end       uint64            // of the last record that is written
+	named     []name            // by the cache's id of the function
 }
 
 type name struct {
@@ -126,6 +120,7 @@ type piece struct {
 	start, end uint64
 	rows       []pieceRow
 	frames     []symcache.Frame // of all rows
+	before     []uint64         // what of the fallback stands before it
 }
 
 type pieceRow struct {
@@ -198,9 +193,6 @@ func (x *writer) index() {
 		x.shared[all[first].addr] = s
 	}
 	x.pending = slices.Sorted(maps.Keys(x.t.Fallback))
-	x.sites = map[site]int{}
-	x.readNames()
-	x.originNumbers = map[string]uint32{}
 }
 
 // number gives the files and inlined functions of a piece their numbers.
@@ -217,15 +209,9 @@ func (x *writer) number(p *piece) {
 				x.files[file] = uint32(len(x.fileNames))
 				x.fileNames = append(x.fileNames, cmp.Or(line(x.t.File(x.c.File(f))), "<unknown>"))
 			}
-			if _, ok := x.origins[fn]; !ok && i < r.hi-1 {
-				text := x.name(f).text
-				n, known := x.originNumbers[text]
-				if !known {
-					n = uint32(len(x.originNames))
-					x.originNumbers[text] = n
-					x.originNames = append(x.originNames, text)
-				}
-				x.origins[fn] = n
+			if i < r.hi-1 && x.origins[fn] == 0 {
+				x.origins[fn] = 1
+				x.inlined = append(x.inlined, fn)
 			}
 		}
 	}
@@ -250,8 +236,9 @@ func (x *writer) name(f symcache.Frame) *name {
 	return &x.named[fn]
 }
 
-// readNames makes the names of all functions, on all cores: it is most of the work.
-func (x *writer) readNames() {
+// readNames begins to make the names of all functions, on all cores: it is most of the work. It returns what waits
+// for them.
+func (x *writer) readNames() (wait func()) {
 	x.named = make([]name, x.c.NumFunctions())
 	var next atomic.Int64
 	var group sync.WaitGroup
@@ -270,7 +257,7 @@ func (x *writer) readNames() {
 			}
 		})
 	}
-	group.Wait()
+	return group.Wait
 }
 
 // line makes a text one that does not end its record.
@@ -288,7 +275,11 @@ func line(s string) string {
 
 // record writes a keyword or nothing, numbers and texts.
 func (x *writer) record(parts ...any) {
-	b := x.buf[:0]
+	x.buf = record(x.buf[:0], parts...)
+	_, _ = x.out.Write(x.buf) // an error stays until Flush
+}
+
+func record(b []byte, parts ...any) []byte {
 	for i, p := range parts {
 		if i > 0 {
 			b = append(b, ' ')
@@ -302,8 +293,7 @@ func (x *writer) record(parts ...any) {
 			b = strconv.AppendUint(b, uint64(p), 10)
 		}
 	}
-	x.buf = append(b, '\n')
-	_, _ = x.out.Write(x.buf) // an error stays until Flush
+	return append(b, '\n')
 }
 
 func (x *writer) header() {
@@ -330,20 +320,124 @@ func (x *writer) names() {
 	for i, f := range x.fileNames {
 		x.record("FILE", uint32(i), f)
 	}
-	for i, o := range x.originNames {
-		x.record("INLINE_ORIGIN", uint32(i), o)
+	numbers := map[string]uint32{}
+	for _, fn := range x.inlined {
+		text := x.named[fn].text
+		n, known := numbers[text]
+		if !known {
+			n = uint32(len(numbers))
+			numbers[text] = n
+			x.record("INLINE_ORIGIN", n, text)
+		}
+		x.origins[fn] = n
 	}
 }
 
-func (x *writer) piece(p *piece) {
-	x.fallback(p.start)
+// share is pieces that one goroutine makes the text of.
+type share struct {
+	*writer
+	pieces []piece
+	rows   []pieceRow
+	frames []symcache.Frame
+	text   []byte
+	made   chan struct{} // it holds one
+
+	// Of a piece: the last range of each site, the sites by their first range, and all ranges.
+	sites  map[site]int
+	order  []siteRanges
+	ranges []siteRange
+}
+
+// shareRows is how many rows are a share.
+const shareRows = 4096
+
+// texts writes the pieces, and the fallback between them. The text is made on all cores, a few shares ahead of what
+// is written.
+func (x *writer) texts() {
+	ahead := 2 * runtime.GOMAXPROCS(0)
+	free, queue := make(chan *share, ahead), make(chan *share, ahead)
+	for range ahead {
+		free <- &share{writer: x, made: make(chan struct{}, 1), sites: map[site]int{}}
+	}
+	var written sync.WaitGroup
+	written.Go(func() {
+		for s := range queue {
+			<-s.made
+			_, _ = x.out.Write(s.text) // an error stays until Flush
+			s.pieces, s.rows, s.frames, s.text = s.pieces[:0], s.rows[:0], s.frames[:0], s.text[:0]
+			free <- s
+		}
+	})
+	s := <-free
+	send := func() {
+		queue <- s
+		go s.make()
+	}
+	x.pieces(func(p *piece) {
+		if len(s.rows) >= shareRows {
+			send()
+			s = <-free
+		}
+		s.add(p)
+	})
+	send()
+	close(queue)
+	written.Wait()
+	for _, addr := range x.before(^uint64(0)) {
+		x.buf = x.fallback(x.buf[:0], addr)
+		_, _ = x.out.Write(x.buf)
+	}
+	if x.t.End != "" && x.end > 0 {
+		x.record("PUBLIC", x.end, uint64(0), line(x.t.End))
+	}
+}
+
+// add takes a copy of p.
+func (s *share) add(p *piece) {
+	own := *p
+	own.before = s.before(p.start)
+	rows, frames := len(s.rows), len(s.frames)
+	s.rows, s.frames = append(s.rows, p.rows...), append(s.frames, p.frames...)
+	own.rows, own.frames = s.rows[rows:], s.frames[frames:]
+	s.pieces = append(s.pieces, own)
+	last := p.end - 1
+	if fn := s.c.Function(p.fn); fn.Public {
+		last = fn.Addr
+	}
+	s.end = max(s.end, last+1)
+	for len(s.pending) > 0 && s.pending[0] <= last {
+		s.pending = s.pending[1:]
+	}
+}
+
+// before takes what of the fallback is before addr.
+func (x *writer) before(addr uint64) []uint64 {
+	n, _ := slices.BinarySearch(x.pending, addr)
+	all := x.pending[:n]
+	for _, a := range all {
+		x.end = max(x.end, a+max(x.t.Fallback[a].Size, 1))
+	}
+	x.pending = x.pending[n:]
+	return all
+}
+
+func (s *share) make() {
+	for i := range s.pieces {
+		s.piece(&s.pieces[i])
+	}
+	s.made <- struct{}{}
+}
+
+func (x *share) piece(p *piece) {
+	for _, addr := range p.before {
+		x.text = x.fallback(x.text, addr)
+	}
 	fn := x.c.Function(p.fn)
 	n := *x.name(p.fn)
 	n.params = max(n.params, uint32(fn.Params))
 	at := x.shared[fn.Addr]
 	if fn.Public {
-		x.symbol("PUBLIC", at.publics > 1, fn.Addr, 0, n)
-		x.skip(fn.Addr)
+		x.text = symbol(x.text, "PUBLIC", at.publics > 1, fn.Addr, 0, n)
 		return
 	}
 	if at.publics > 0 && fn.Addr == p.start && x.c.Module().OS == "windows" {
@@ -354,8 +448,7 @@ func (x *writer) piece(p *piece) {
 			n.text = line(public)
 		}
 	}
-	x.symbol("FUNC", at.functions > 1, p.start, p.end-p.start, n)
-	x.skip(p.end - 1)
+	x.text = symbol(x.text, "FUNC", at.functions > 1, p.start, p.end-p.start, n)
 	if x.t.Inlines {
 		x.inlines(p)
 	}
@@ -376,43 +469,35 @@ func (x *writer) piece(p *piece) {
 		if i < len(p.rows) {
 			end = p.rows[i].start
 		}
-		x.record(start, end-start, f.Line, x.files[file])
+		b := strconv.AppendUint(x.text, start, 16)
+		b = strconv.AppendUint(append(b, ' '), end-start, 16)
+		b = strconv.AppendUint(append(b, ' '), uint64(f.Line), 10)
+		b = strconv.AppendUint(append(b, ' '), uint64(x.files[file]), 10)
+		x.text = append(b, '\n')
 	}
 }
 
-func (x *writer) symbol(keyword string, multiple bool, addr, size uint64, n name) {
-	x.end = max(x.end, addr+max(size, 1))
+func symbol(b []byte, keyword string, multiple bool, addr, size uint64, n name) []byte {
 	if multiple {
 		keyword += " m"
 	}
 	if size == 0 {
-		x.record(keyword, addr, uint64(n.params), n.text)
-	} else {
-		x.record(keyword, addr, size, uint64(n.params), n.text)
+		return record(b, keyword, addr, uint64(n.params), n.text)
 	}
+	return record(b, keyword, addr, size, uint64(n.params), n.text)
 }
 
-// fallback writes the publics of the fallback before addr; skip drops those up to and at it.
-func (x *writer) fallback(addr uint64) {
-	for len(x.pending) > 0 && x.pending[0] < addr {
-		f := x.t.Fallback[x.pending[0]]
-		x.symbol(map[bool]string{true: "FUNC", false: "PUBLIC"}[f.Size > 0], false, x.pending[0], f.Size, name{text: line(f.Name)})
-		x.pending = x.pending[1:]
-	}
-}
-
-func (x *writer) skip(addr uint64) {
-	for len(x.pending) > 0 && x.pending[0] <= addr {
-		x.pending = x.pending[1:]
-	}
+func (x *writer) fallback(b []byte, addr uint64) []byte {
+	f := x.t.Fallback[addr]
+	return symbol(b, map[bool]string{true: "FUNC", false: "PUBLIC"}[f.Size > 0], false, addr, f.Size, name{text: line(f.Name)})
 }
 
 // site is an inlined call, at a depth of a piece. Calls that look alike are one site, as dump_syms has them: where
-// each of its ranges is says what it is inlined into.
+// each of its ranges is says what it is inlined into. Its file is the cache's.
 type site struct{ depth, line, file, origin uint32 }
 
 // inlines writes the INLINE records of a piece: one for each site, with all its ranges.
-func (x *writer) inlines(p *piece) {
+func (x *share) inlines(p *piece) {
 	clear(x.sites)
 	x.order, x.ranges = x.order[:0], x.ranges[:0]
 	for i, r := range p.rows {
@@ -423,7 +508,7 @@ func (x *writer) inlines(p *piece) {
 		for k := r.hi - 2; k >= r.lo; k-- { // outermost first
 			function, _ := p.frames[k].IDs()
 			_, file := p.frames[k+1].IDs()
-			s := site{uint32(r.hi - 2 - k), p.frames[k+1].Line, x.files[file], x.origins[function]}
+			s := site{uint32(r.hi - 2 - k), p.frames[k+1].Line, file, x.origins[function]}
 			last, known := x.sites[s]
 			if known && x.ranges[last].end == r.start {
 				x.ranges[last].end = end
@@ -440,8 +525,8 @@ func (x *writer) inlines(p *piece) {
 		}
 	}
 	for _, o := range x.order {
-		b := append(x.buf[:0], "INLINE"...)
-		for _, v := range []uint32{o.depth, o.line, o.file, o.origin} {
+		b := append(x.text, "INLINE"...)
+		for _, v := range []uint32{o.depth, o.line, x.files[o.file], o.origin} {
 			b = strconv.AppendUint(append(b, ' '), uint64(v), 10)
 		}
 		for n := o.first; n >= 0; n = x.ranges[n].next {
@@ -449,8 +534,7 @@ func (x *writer) inlines(p *piece) {
 			b = strconv.AppendUint(append(b, ' '), r.start, 16)
 			b = strconv.AppendUint(append(b, ' '), r.end-r.start, 16)
 		}
-		x.buf = append(b, '\n')
-		_, _ = x.out.Write(x.buf)
+		x.text = append(b, '\n')
 	}
 }
 

@@ -3,6 +3,8 @@ package breakpad_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -11,6 +13,12 @@ import (
 	"salvage/debug/symbols"
 	"salvage/debug/symcache"
 )
+
+var errFull = errors.New("full")
+
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errFull }
 
 // write builds a lookup file of the records of text and writes it again.
 func write(t *testing.T, module symbols.Module, text string, o *breakpad.Text) string {
@@ -35,7 +43,37 @@ func write(t *testing.T, module symbols.Module, text string, o *breakpad.Text) s
 	if err := breakpad.Write(&out, c, o); err != nil {
 		t.Fatal(err)
 	}
+	if err := breakpad.Write(full{}, c, o); err != errFull {
+		t.Errorf("%v of a writer that fails", err)
+	}
 	return out.String()
+}
+
+// What is made in shares is written in order, the fallback between them included; an error of the writer is returned.
+func TestWriteShares(t *testing.T) {
+	var in, want strings.Builder
+	text := breakpad.Text{Inlines: true, Fallback: map[uint64]breakpad.Fallback{}}
+	in.WriteString("FILE 0 a.c\nFILE 1 b.c\nINLINE_ORIGIN 0 x\nINLINE_ORIGIN 1 y\n")
+	want.WriteString(in.String())
+	for i := range uint64(20000) {
+		addr := 0x1000 + i*0x40
+		f := fmt.Sprintf("FUNC %x 20 0 f%d\nINLINE 0 %d 0 %d %x 8\n%x 8 %d 0\n%x 8 %d 1\n%x 10 %d 0\n", addr, i, i+1, i%2, addr+8, addr, i+1, addr+8, i+2, addr+16, i+3)
+		in.WriteString(f)
+		want.WriteString(f)
+		if i%3 == 0 {
+			text.Fallback[addr+0x20] = breakpad.Fallback{Name: fmt.Sprint("p", i)}
+			fmt.Fprintf(&want, "PUBLIC %x 0 p%d\n", addr+0x20, i)
+		}
+	}
+	module := symbols.Module{OS: "Linux", Arch: "x86_64", Name: "a"}
+	_, got, _ := strings.Cut(write(t, module, in.String(), &text), "\n")
+	if got != want.String() {
+		i := 0
+		for i < min(len(got), want.Len()) && got[i] == want.String()[i] {
+			i++
+		}
+		t.Errorf("%d bytes, not %d; from %d on they are\n%.200s", len(got), want.Len(), i, got[max(0, i-100):])
+	}
 }
 
 func TestWrite(t *testing.T) {
