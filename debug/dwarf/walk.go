@@ -99,8 +99,12 @@ func (w *walker) unit(ctx context.Context, u *unit) unitResult {
 }
 
 // unasked returns functions without names in place of a unit that nobody asks about: they hide of the symbol table what
-// its own do. Nil: some may be asked about, or the unit does not say where its code is.
+// its own do. Nil: some may be asked about, or the unit does not say where its code is; version 2 has no lists of
+// ranges, and says it in part.
 func (w *walker) unasked(u *unit) *symbols.Batch {
+	if u.version < 3 {
+		return nil
+	}
 	c := u.f.cursor(u.info, ".debug_info")
 	c.Skip(u.first)
 	readEntry(&c, u, &w.entry)
