@@ -217,6 +217,9 @@ func TestFrameHeaders(t *testing.T) {
 
 // The memory of a call is bounded by the limit and by what the input can hold, whatever is declared.
 func TestMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: with the race detector it takes 25 seconds, and has one goroutine")
+	}
 	const bomb = 256 << 20
 	zeros := make([]byte, bomb)
 	random := make([]byte, 1<<20)
@@ -317,6 +320,10 @@ func TestLibrary(t *testing.T) {
 		}
 		inputs = append(inputs, skewed, far)
 	}
+	damages := 40
+	if testing.Short() {
+		damages = 4
+	}
 	for _, data := range inputs {
 		for _, level := range []int{zlib.NoCompression, zlib.BestSpeed, zlib.BestCompression, zlib.HuffmanOnly} {
 			var src bytes.Buffer
@@ -331,7 +338,7 @@ func TestLibrary(t *testing.T) {
 			}
 			_ = w.Close()
 			sameAsLibrary(t, src.Bytes(), len(data))
-			for range 40 {
+			for range damages {
 				bad := bytes.Clone(src.Bytes())
 				bad[rng.IntN(min(len(bad), 300))] ^= byte(1 << rng.IntN(8))
 				sameAsLibrary(t, bad, 2*len(data)+1000)
