@@ -82,15 +82,11 @@ func (p *program) openSymbols(ctx context.Context, path, arch string, questions 
 		}
 		return &symbolTable{c, m}, nil
 	}
-	f, closers, err := openMapped(m, path, arch)
+	f, open, err := openMapped(m, path, arch)
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		for _, c := range closers {
-			c.Close()
-		}
-	}()
+	defer open.Close()
 	defer errs.Wrap(&err, "%s", path)
 	var asked pages
 	var exact []uint64

@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,7 +30,7 @@ func (f files) Close() error {
 }
 
 // openDebugFile maps and opens the file at path, which may be a dSYM bundle, and what it needs.
-func openDebugFile(path, arch string) (f debugFile, closers []io.Closer, err error) {
+func openDebugFile(path, arch string) (f debugFile, open files, err error) {
 	path, err = insideBundle(path)
 	if err != nil {
 		return f, nil, err
@@ -44,7 +43,7 @@ func openDebugFile(path, arch string) (f debugFile, closers []io.Closer, err err
 }
 
 // openMapped opens the mapped file at path and what it needs. An error closes it.
-func openMapped(m *mmap.File, path, arch string) (f debugFile, closers []io.Closer, err error) {
+func openMapped(m *mmap.File, path, arch string) (f debugFile, open files, err error) {
 	defer errs.Wrap(&err, "%s", path)
 	data, err := object.Unpack(m.Data)
 	if err != nil {
@@ -54,7 +53,7 @@ func openMapped(m *mmap.File, path, arch string) (f debugFile, closers []io.Clos
 	if err != nil {
 		return f, nil, errors.Join(err, m.Close())
 	}
-	return debugFile{obj, m}, []io.Closer{companions(path, obj), m}, nil
+	return debugFile{obj, m}, append(companions(path, obj), m), nil
 }
 
 // insideBundle returns the debug file in the dSYM bundle at path, or path if it is none.
@@ -83,7 +82,7 @@ func insideBundle(path string) (string, error) {
 
 // companions adds to obj, the file at path, the other files that hold its debug information, where GDB and
 // LLVM's tools look for them. What is not found is left to the report. Close unmaps them.
-func companions(path string, obj *object.Object) io.Closer {
+func companions(path string, obj *object.Object) files {
 	var found files
 	tried := map[string]bool{}
 	from := realPath(path) // the file that says what it needs
@@ -163,6 +162,16 @@ func companionPaths(from string, n object.Need) (paths []string) {
 
 // compressedName is what symbol servers call a file that is in a cabinet.
 func compressedName(name string) string { return name[:max(0, len(name)-1)] + "_" }
+
+// wholeName is what a file in a cabinet is called.
+func wholeName(name string) string {
+	for _, ext := range []string{".pdb", ".exe", ".dll", ".sys"} {
+		if n := len(name) - len(ext); n > 0 && strings.EqualFold(name[n:], compressedName(ext)) {
+			return name[:n] + ext
+		}
+	}
+	return name
+}
 
 // realPath returns an absolute path without links, as files that name each other relative to themselves mean it.
 func realPath(path string) string {

@@ -101,11 +101,13 @@ func (p *program) dumpSyms(ctx context.Context, paths []string, o *dumpSymsOptio
 	if err != nil {
 		return err
 	}
-	tmp, err := os.MkdirTemp("", "salvage-*")
-	if err != nil {
-		return err
+	var tmp string
+	if len(stores) > 0 {
+		if tmp, err = os.MkdirTemp("", "salvage-*"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(tmp)
 	}
-	defer os.RemoveAll(tmp)
 	if id := cmp.Or(o.debugID, o.codeID); id != "" {
 		if len(paths) > 1 || o.debugID != "" && o.codeID != "" {
 			return errs.Public(errs.Invalid, "--debug-id or --code-id is for one FILE.")
@@ -125,12 +127,8 @@ func (p *program) dumpSyms(ctx context.Context, paths []string, o *dumpSymsOptio
 			failed = errs.Public(errs.KindOf(err), "None of the files could be used.")
 		}
 	}
-	var open []io.Closer
-	defer func() {
-		for _, c := range open {
-			c.Close()
-		}
-	}()
+	var open files
+	defer func() { open.Close() }()
 	for _, path := range paths {
 		if o.listArch {
 			if err := p.listArchs(path); err != nil {
@@ -138,16 +136,20 @@ func (p *program) dumpSyms(ctx context.Context, paths []string, o *dumpSymsOptio
 			}
 			continue
 		}
-		f, closers, err := openDebugFile(path, o.arch)
+		f, maps, err := openDebugFile(path, o.arch)
 		if err != nil {
 			fail(err)
 			continue
 		}
-		open = append(open, closers...)
+		open = append(open, maps...)
 		modules = addFile(modules, path, f)
 	}
 	for _, m := range modules {
-		open = append(open, m.complete(ctx, stores, tmp)...)
+		found, err := m.complete(ctx, stores, tmp)
+		open = append(open, found...)
+		if err != nil {
+			fmt.Fprintf(p.err, "salvage: %s: its PDB: %s\n", m.paths[0], errs.Message(err))
+		}
 	}
 	if len(modules) > 1 && o.store == "" {
 		var names []string
@@ -210,15 +212,13 @@ func addFile(all []*module, path string, f debugFile) []*module {
 		all = append(all, &module{Module: f.Module})
 	}
 	m := all[i]
-	name := f.Module.Name
-	if name == "" {
-		name = filepath.Base(path)
-	}
+	base := wholeName(filepath.Base(path))
+	name := cmp.Or(f.Module.Name, base)
 	if !f.HasDebugInfo || m.Name == "" || f.Format == "pe" { // the name that what runs has or tells, not that of its debug file
 		m.Name = name
 	}
 	if f.Format == "pe" {
-		m.codeFile = filepath.Base(path)
+		m.codeFile = base
 	}
 	if m.CodeID == "" {
 		m.CodeID = f.Module.CodeID
@@ -242,8 +242,9 @@ func addFile(all []*module, path string, f debugFile) []*module {
 	return all
 }
 
-// complete finds what of a program and its PDB was not given.
-func (m *module) complete(ctx context.Context, stores []symbolStore, tmp string) (open []io.Closer) {
+// complete finds what of a program and its PDB was not given. An error is that of a symbol server; without a PDB there
+// are the program's own symbols.
+func (m *module) complete(ctx context.Context, stores []symbolStore, tmp string) (open files, err error) {
 	is := func(format string) int {
 		return slices.IndexFunc(m.files, func(f debugFile) bool { return f.Format == format })
 	}
@@ -251,8 +252,8 @@ func (m *module) complete(ctx context.Context, stores []symbolStore, tmp string)
 		base := strings.TrimSuffix(m.paths[0], filepath.Ext(m.paths[0]))
 		for _, ext := range []string{".dll", ".exe", ".sys"} {
 			for _, path := range []string{base + ext, compressedName(base + ext)} {
-				f, closers, err := openDebugFile(path, "")
-				open = append(open, closers...)
+				f, maps, err := openDebugFile(path, "")
+				open = append(open, maps...)
 				if err == nil && f.Format == "pe" && f.Module.ID == m.ID && is("pe") < 0 {
 					addFile([]*module{m}, base+ext, f)
 				}
@@ -260,24 +261,26 @@ func (m *module) complete(ctx context.Context, stores []symbolStore, tmp string)
 		}
 	}
 	i := is("pe")
-	if i < 0 {
-		return open
+	if i < 0 || is("pdb") >= 0 || len(stores) == 0 {
+		return open, nil
 	}
-	program := m.files[i]
-	for _, n := range program.Needs() {
-		if n.Kind != object.Database || is("pdb") >= 0 {
+	for _, n := range m.files[i].Needs() {
+		if n.Kind != object.Database {
 			continue
 		}
 		path, err := findInStores(ctx, stores, leafName(n.Name), m.ID.Breakpad(), tmp)
 		if err != nil {
-			continue // then there are the program's own symbols
+			return open, err
 		}
-		if pdb, closers, err := openDebugFile(path, ""); err == nil {
-			open = append(open, closers...)
-			addFile([]*module{m}, path, pdb)
+		pdb, maps, err := openDebugFile(path, "")
+		if err != nil {
+			return open, err
 		}
+		open = append(open, maps...)
+		addFile([]*module{m}, path, pdb)
+		break
 	}
-	return open
+	return open, nil
 }
 
 func (p *program) dumpModule(ctx context.Context, m *module, mappings []pathMapping, o *dumpSymsOptions) (err error) {

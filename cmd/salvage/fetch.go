@@ -114,11 +114,8 @@ func (s *symbolServers) fetch(p *fileProvider, from, cached string, id debugid.I
 		}
 	}()
 	end := &lastByte{w: tmp}
-	switch n, err := io.Copy(end, io.LimitReader(res.Body, s.limit+1)); {
-	case err != nil:
-		return debugFile{}, errs.Public(errs.Unavailable, "%s: %v", from, err)
-	case n > s.limit:
-		return debugFile{}, errs.Public(errs.TooLarge, "%s: larger than %s", from, bytesText(s.limit))
+	if err := receive(end, res.Body, from, s.limit); err != nil {
+		return debugFile{}, err
 	}
 	line := infoPrefix + from + "\n"
 	if end.last != '\n' {
@@ -141,6 +138,17 @@ func (s *symbolServers) fetch(p *fileProvider, from, cached string, id debugid.I
 		kept = true
 	}
 	return f, nil
+}
+
+// receive copies what a server sends, up to a limit.
+func receive(w io.Writer, body io.Reader, from string, limit int64) error {
+	switch n, err := io.Copy(w, io.LimitReader(body, limit+1)); {
+	case err != nil:
+		return errs.Public(errs.Unavailable, "%s: %v", from, err)
+	case n > limit:
+		return errs.Public(errs.TooLarge, "%s: larger than %s", from, bytesText(limit))
+	}
+	return nil
 }
 
 // lastByte remembers the last byte that was written.

@@ -85,15 +85,11 @@ func (p *program) symcacheBuildCommand() *cobra.Command {
 func (p *program) symcacheBuild(ctx context.Context, path string, o *symcacheBuildOptions) (err error) {
 	defer debug.SetGCPercent(debug.SetGCPercent(frugal))
 	start := time.Now()
-	obj, closers, err := openDebugFile(path, o.arch)
+	obj, open, err := openDebugFile(path, o.arch)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		for _, c := range closers {
-			c.Close()
-		}
-	}()
+	defer open.Close()
 	defer errs.Wrap(&err, "%s", path)
 	// Written under another name first: whoever has the old file mapped keeps it whole.
 	out, err := os.CreateTemp(filepath.Dir(o.output), ".symcache-*")

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
@@ -23,7 +22,7 @@ type symbolStore struct{ cache, store string }
 
 const (
 	microsoftStore = "https://msdl.microsoft.com/download/symbols"
-	// storeAgent is how dump_syms calls itself; Microsoft's server answers nobody else.
+	// storeAgent is how dump_syms calls itself, after Microsoft's own client.
 	storeAgent = "Microsoft-Symbol-Server/6.3.0.0"
 	// storeTimeout is for one file.
 	storeTimeout = 1000 * time.Second
@@ -81,12 +80,7 @@ func findInStores(ctx context.Context, stores []symbolStore, name, id, tmp strin
 	if !nameOfFile(name) || !nameOfFile(id) {
 		return "", errs.Public(errs.Invalid, "%q and %q are no name and id of a file.", name, id)
 	}
-	base := name
-	if i := strings.LastIndexByte(name, '.'); i >= 0 {
-		if whole := map[string]string{".pd_": ".pdb", ".ex_": ".exe", ".dl_": ".dll"}[strings.ToLower(name[i:])]; whole != "" {
-			base = name[:i] + whole
-		}
-	}
+	base := wholeName(name)
 	names := []string{base, compressedName(base)}
 	for _, s := range stores {
 		folders := []string{s.cache}
@@ -155,13 +149,6 @@ func fetchFromStore(ctx context.Context, from, to string) error {
 		return errs.Public(errs.NotFound, "%s: not there", from)
 	}
 	return writeFile(to, func(w io.Writer) error {
-		n, err := io.Copy(w, io.MultiReader(bytes.NewReader(head), io.LimitReader(res.Body, maxFetched)))
-		switch {
-		case err != nil:
-			return errs.Public(errs.Unavailable, "%s: %v", from, err)
-		case n > maxFetched:
-			return fmt.Errorf("%s: larger than %s", from, bytesText(maxFetched))
-		}
-		return nil
+		return receive(w, io.MultiReader(bytes.NewReader(head), res.Body), from, maxFetched)
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -88,8 +89,8 @@ func TestSymbolStores(t *testing.T) {
 	} {
 		asked = nil
 		args := append([]string{"--symbol-server", path}, tt.args...)
-		if got := parseSym(t, dumpSyms(t, args...)); len(got.funcs) < tt.funcs || len(asked) != tt.asked {
-			t.Errorf("%s: %d functions, asked for %q", tt.name, len(got.funcs), asked)
+		if got := parseSym(t, dumpSyms(t, args...)); len(got.funcs) < tt.funcs || len(asked) != tt.asked || !strings.HasSuffix(got.header[0], ".pdb") {
+			t.Errorf("%s: %d functions, asked for %q, %s", tt.name, len(got.funcs), asked, got.header[0])
 		}
 	}
 	if data, err := os.ReadFile(filepath.Join(cache, "basic32.pdb", pdbID, "basic32.pd_")); err != nil || !bytes.Equal(data, cabinet) {
@@ -113,6 +114,20 @@ func TestSymbolStores(t *testing.T) {
 	t.Chdir(filepath.Join(cache)) // where a store without a cache does not look
 	fails("connection refused", "--symbol-server", "srv*http://127.0.0.1:1/", "--debug-id", id, "dump_syms_regtest64.pdb")
 	fails("connection refused", "--symbol-server", "srv*http://127.0.0.1:1/", "--debug-id", "0", "a.pdb")
+	// A program whose PDB cannot be had is written without it, and that is told.
+	write("p.ex_", program)
+	for server, want := range map[string]string{
+		"srv*http://127.0.0.1:1/":     "p.ex_: its PDB: Get .*connection refused\n.*p.ex_: part of the debug information is in 1 file not found, first .*dump_syms_regtest64.pdb\n$",
+		"srv*" + server.URL + "/none": "p.ex_: its PDB: dump_syms_regtest64.pdb: no symbol server has it with the id " + id + ".\n",
+	} {
+		var out, stderr bytes.Buffer
+		if code := run([]string{"dump-syms", "--symbol-server", server, filepath.Join(dir, "p.ex_")}, nil, &out, &stderr); code != 0 || !regexp.MustCompile(want).Match(stderr.Bytes()) {
+			t.Errorf("exit code %d: %s", code, &stderr)
+		}
+		if got := parseSym(t, out.Bytes()); !strings.HasSuffix(got.header[1], " p.exe") || len(got.blocks) == 0 {
+			t.Errorf("%q, %d blocks", got.header, len(got.blocks))
+		}
+	}
 	// A PDB finds its program beside it, compressed or not, past another of that name.
 	var gz bytes.Buffer
 	w := gzip.NewWriter(&gz)

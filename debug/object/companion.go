@@ -160,11 +160,7 @@ func (o *Object) Needs() []Need {
 	if n := o.debugNeed(); n != nil && o.debug == nil {
 		needs = append(needs, *n)
 	}
-	if o.pe != nil && o.pdb == nil {
-		if id, name := o.pe.CodeView(); !id.IsZero() && name != "" {
-			needs = append(needs, Need{Kind: Database, Name: name})
-		}
-	}
+	needs = append(needs, o.databaseNeed()...)
 	if n := o.altNeed(); n != nil && o.alt == nil {
 		needs = append(needs, *n)
 	}
@@ -180,6 +176,16 @@ func (o *Object) Needs() []Need {
 		}
 	}
 	return needs
+}
+
+func (o *Object) databaseNeed() []Need {
+	if o.pe == nil || o.pdb != nil || o.HasDebugInfo {
+		return nil
+	}
+	if id, name := o.pe.CodeView(); !id.IsZero() && name != "" {
+		return []Need{{Kind: Database, Name: name}}
+	}
+	return nil
 }
 
 func (o *Object) debugNeed() *Need {

@@ -104,6 +104,7 @@ func (o *Object) Symbols(ctx context.Context, rep *Report) symbols.Source {
 			return imageSymbols(ctx, o.image(), rep)(emit)
 		}
 	case o.elf != nil || o.pe != nil:
+		rep.Needs = append(rep.Needs, o.databaseNeed()...)
 		return imageSymbols(ctx, o.image(), rep)
 	case o.pdb != nil:
 		return pdbSymbols(ctx, o.pdb, rep)
