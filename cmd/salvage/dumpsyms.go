@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -63,7 +64,7 @@ func (o *dumpSymsOptions) Options(s *config.Spec) {
 	list(&o.mapTemplates, "mapping_dest", "git:example.org/app:{1}:{rev}",
 		"What to call the files of the --mapping-src at the same place: {1} is a group of it, {digest} or {DIGEST} the file's SHA-512.")
 	text(&o.mapFile, "mapping_file", "", "mapping.json", `Mappings as JSON: {"variables": {}, "mappings": [{"source": "", "destination": "", "files": []}]}.`)
-	config.Var(s, &o.workers, "jobs", config.Int, config.Short("j"), config.FlagOnly(), config.Default("0"), config.Doc("Goroutines to use; 0 is one for each core."))
+	config.Var(s, &o.workers, "jobs", config.Int, config.Short("j"), config.FlagOnly(), config.Default("0"), config.Doc("Cores to use; 0 is all."))
 	text(&o.verbose, "verbose", "", "error", "Taken for the sake of scripts, and without effect: problems are always told.")
 	text(&o.kind, "type", "t", "elf", "Taken for the sake of scripts, and without effect.")
 }
@@ -119,6 +120,9 @@ func (p *program) dumpSyms(ctx context.Context, paths []string, o *dumpSymsOptio
 		paths = []string{path}
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(4 * frugal)) // names are much garbage
+	if o.workers > 0 {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(o.workers))
+	}
 	var modules []*module
 	var failed error
 	fail := func(err error) {
@@ -393,7 +397,8 @@ func (p *program) dumpModule(ctx context.Context, m *module, mappings []pathMapp
 	return nil
 }
 
-// writeFile writes a file under another name first, with the folders it needs: who reads it finds it whole.
+// writeFile writes a file under another name first, with the folders it needs: who reads it, or has the old one mapped,
+// finds it whole.
 func writeFile(path string, write func(io.Writer) error) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
@@ -407,5 +412,5 @@ func writeFile(path string, write func(io.Writer) error) error {
 	if err := write(out); err != nil {
 		return err
 	}
-	return errors.Join(out.Chmod(0o644), out.Close(), os.Rename(out.Name(), path))
+	return errors.Join(out.Chmod(0o644), out.Sync(), out.Close(), os.Rename(out.Name(), path))
 }

@@ -138,7 +138,11 @@ func TestStacksOfCompilers(t *testing.T) {
 			continue
 		}
 		t.Run(build.compiler+" "+build.flags, func(t *testing.T) {
-			compiler := debugtest.Program(t, build.compiler, build.compiler)
+			thing := "llvm" // with the compilers
+			if build.compiler == "rustc" {
+				thing = "rust"
+			}
+			compiler := debugtest.Program(t, thing, build.compiler)
 			app := filepath.Join(t.TempDir(), "stacks")
 			flags, objects := strings.Fields(build.flags), objects
 			if slices.Contains(flags, m32[0]) {

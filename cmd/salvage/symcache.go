@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -91,19 +89,13 @@ func (p *program) symcacheBuild(ctx context.Context, path string, o *symcacheBui
 	}
 	defer open.Close()
 	defer errs.Wrap(&err, "%s", path)
-	// Written under another name first: whoever has the old file mapped keeps it whole.
-	out, err := os.CreateTemp(filepath.Dir(o.output), ".symcache-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(out.Name())
-	defer out.Close()
 	var report object.Report
-	stats, err := symcache.Build(ctx, out, &obj.Module, obj.symbols(ctx, nil, nil, &report), symcache.Options{Workers: o.workers})
-	if err != nil {
+	var stats symcache.Stats
+	err = writeFile(o.output, func(w io.Writer) (err error) {
+		stats, err = symcache.Build(ctx, w, &obj.Module, obj.symbols(ctx, nil, nil, &report), symcache.Options{Workers: o.workers})
 		return err
-	}
-	if err := errors.Join(out.Chmod(0o644), out.Sync(), out.Close(), os.Rename(out.Name(), o.output)); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	seconds := time.Since(start).Seconds()

@@ -82,10 +82,8 @@ var (
 			flag: 0x400000, size: 912, flagsSize: 4, status: 4, regSize: 8, special: [3]uint8{32, 31, 29},
 			names: numbered("x", 29, "fp lr sp pc"), regs: run(8, 33, 8),
 		},
-		CPUMIPS: {
-			flag: 0xc0000, size: 600, flagsSize: 4, status: 328, regSize: 8, special: [3]uint8{4, 1, 2},
-			names: strings.Fields("gp sp fp ra pc s0 s1 s2 s3 s4 s5 s6 s7"), regs: append([]uint16{232, 240, 248, 256, 312}, run(136, 8, 8)...),
-		},
+		CPUMIPS:   layoutMIPS,
+		CPUMIPS64: layoutMIPS,
 		CPUPPC: {
 			flag: 0x20000000, size: 1004, flagsSize: 4, regSize: 4, special: [3]uint8{0, 3, 33},
 			names: append([]string{"srr0", "srr1"}, numbered("r", 32, "cr xer lr ctr mq vrsave")...), regs: run(4, 40, 4),
@@ -101,11 +99,13 @@ var (
 		CPURISCV:   {flag: 0x800000, size: 268, flagsSize: 4, regSize: 4, special: [3]uint8{0, 2, 8}, names: riscv, regs: run(8, 32, 4)},
 		CPURISCV64: {flag: 0x8000000, size: 524, flagsSize: 4, regSize: 8, special: [3]uint8{0, 2, 8}, names: riscv, regs: run(8, 32, 8)},
 	}
-	riscv          = strings.Fields("pc ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6")
+	riscv      = strings.Fields("pc ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6")
+	layoutMIPS = &layout{
+		flag: 0xc0000, size: 600, flagsSize: 4, status: 328, regSize: 8, special: [3]uint8{4, 1, 2},
+		names: strings.Fields("gp sp fp ra pc s0 s1 s2 s3 s4 s5 s6 s7"), regs: append([]uint16{232, 240, 248, 256, 312}, run(136, 8, 8)...),
+	}
 	layoutOldARM64 = &layout{flag: 0x80000000, size: 796, flagsSize: 8, status: 272, regs: run(8, 33, 8), regSize: 8}
 )
-
-func init() { layouts[CPUMIPS64] = layouts[CPUMIPS] }
 
 // context reads the context at l of the thread named; nil if there is none to be had. The system info
 // alone tells the layout, as sizes do not: extended state may follow.
