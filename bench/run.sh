@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Compares Salvage with its peers: bench/run.sh [ROW…], all rows without arguments. README.md says what the rows are.
 # Needs Go and Debian's packages; peers that are missing are built from crates.io with cargo.
-#   CORPUS     inputs, made once (default bench/corpus, some 1.5 GB)
+#   CORPUS     inputs, made once (default bench/corpus, some 2.5 GB)
 #   OUT        programs and results (default bench/out)
 #   SALVAGE, SYMBOLIC, ADDR2LINE, STACKWALK, DUMP_SYMS, SAMPLY    programs to use in place of those in OUT/bin
 #   ROUNDS     counted rounds of a comparison (default 5)
