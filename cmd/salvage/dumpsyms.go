@@ -113,6 +113,9 @@ func (p *program) dumpSyms(ctx context.Context, paths []string, o *dumpSymsOptio
 		if len(paths) > 1 || o.debugID != "" && o.codeID != "" {
 			return errs.Public(errs.Invalid, "--debug-id or --code-id is for one FILE.")
 		}
+		if len(stores) == 0 {
+			return errs.Public(errs.Invalid, "%s is to be fetched: name a server with --symbol-server.", paths[0])
+		}
 		path, err := findInStores(ctx, stores, paths[0], id, tmp)
 		if err != nil {
 			return err

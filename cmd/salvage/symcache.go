@@ -43,13 +43,10 @@ func (p *program) warn(path string, r *object.Report) {
 // openFile maps a file; the error says what a person needs to know.
 func openFile(path string) (*mmap.File, error) {
 	f, err := mmap.Open(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, errs.Public(errs.NotFound, "%s: no such file", path)
-	case err != nil:
-		return nil, fmt.Errorf("%s: %w", path, err)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = errs.Public(errs.NotFound, "%s: no such file", path)
 	}
-	return f, nil
+	return f, err // which names the file
 }
 
 type symcacheBuildOptions struct {

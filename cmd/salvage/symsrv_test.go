@@ -106,7 +106,7 @@ func TestSymbolStores(t *testing.T) {
 	for _, name := range []string{"none.pdb", "empty.pdb", "else.pdb"} {
 		fails(name+": no symbol server has it with the id 0", "--symbol-server", path, "--debug-id", "0", name)
 	}
-	fails("no symbol server has it", "--debug-id", "0", "none.pdb")
+	fails("none.pdb is to be fetched: name a server with --symbol-server.", "--debug-id", "0", "none.pdb")
 	fails("are no name and id", "--symbol-server", path, "--debug-id", "../..", "none.pdb")
 	fails("is for one FILE", "--symbol-server", path, "--debug-id", "0", "a", "b")
 	fails("names no server", "--symbol-server", "https://a.example", "x")
