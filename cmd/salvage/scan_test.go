@@ -48,9 +48,9 @@ func withRules(t *testing.T, rules, of string, paths ...string) (folder string) 
 	return folder
 }
 
-// Where there are no rules, or they fail, what a walk makes up is told from what it knows: a frame that gdb does not show was scanned
-// for, or is the caller of one that was, and its callee says why. There are no more of them than minidump-stackwalk 0.27 has, on stacks full of return
-// addresses of no use.
+// Where there are no rules, or they fail, what a walk makes up is told from what it knows: a frame that gdb does not
+// show was scanned for, or is the caller of one that was, and its callee says why. There are no more of them than
+// minidump-stackwalk 0.27 has, on stacks full of return addresses of no use.
 func TestScans(t *testing.T) {
 	tool, _ := exec.LookPath("minidump-stackwalk")
 	objects := reporting(t)
@@ -58,7 +58,9 @@ func TestScans(t *testing.T) {
 	for _, build := range []struct {
 		compiler, flags string
 		rules, of       string // the rules of a symbol file, or of all; see withRules
-		found, madeUp   int    // frames of minidump-stackwalk that gdb has, and others, for where it is missing; the most seen, for paths on the stack move it
+		// Frames of minidump-stackwalk that gdb has, and others, for where it is missing: the most seen. Paths on the
+		// stack move it, by which one or two more or fewer are made up.
+		found, madeUp int
 	}{
 		{"g++", "-O2 -fno-omit-frame-pointer", "", "stacks.sym", 20, 5},
 		{"g++", "-O2", "", "", 8, 19},
@@ -95,7 +97,7 @@ func TestScans(t *testing.T) {
 					t.Errorf("frame %d, %s at %#x, is of trust %v, and gdb has no such frame", i+1, f.Function, f.PC, f.Trust)
 				}
 			}
-			limit, least := build.madeUp, build.found
+			limit, least := build.madeUp+2, build.found
 			if tool != "" {
 				theirs := map[uint64]bool{}
 				limit = 0
